@@ -1,0 +1,1 @@
+"""All Convolutional Net, ZFNet and Network Deconvolution in Keras 3."""
