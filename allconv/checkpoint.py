@@ -1,0 +1,156 @@
+"""Complete state in one HDF5 file: written whole or not at all, verified on load.
+
+A file holds named arrays, one JSON document and a SHA-256 of both. It is made in
+memory, written to a temporary name, flushed to the disk and renamed; a reader never
+sees half.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class DamagedFileError(Exception):
+    """A file that is not what was written: truncated, altered or of another kind."""
+
+
+def digest(arrays: Arrays, meta: object) -> str:
+    """SHA-256 (hex) of named arrays and a JSON document, whatever their order."""
+    total = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that `path` holds either its old content or all of the new.
+
+    Raises:
+        OSError: E.g. a full disk or a read-only folder; `path` is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself survives a power loss
+    finally:
+        os.close(folder)
+
+
+def write(path: Path, arrays: Arrays, meta: object) -> None:
+    """Write named arrays and a JSON document to one file, atomically.
+
+    Args:
+        path: The file; its folder exists.
+        arrays: Arrays of any numeric dtype and shape. A `/` in a name makes a group.
+        meta: Anything that `json.dumps` takes.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(f"arrays/{name}", data=array)
+        # A data set, since HDF5 limits an attribute to 64 KiB.
+        text = json.dumps(meta, sort_keys=True).encode()
+        file.create_dataset("meta", data=np.frombuffer(text, np.uint8))
+        file.attrs["sha256"] = digest(arrays, meta)
+    write_bytes(path, memory.getvalue())
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Read and verify a file of `write`.
+
+    Returns:
+        `(arrays, meta)`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedFileError: If the file is not whole or not of this kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    arrays: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    try:
+        with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
+            file["arrays"].visititems(collect)
+            meta = json.loads(file["meta"][()].tobytes())
+            expected = file.attrs["sha256"]
+        found = digest(arrays, meta)
+    except Exception as error:  # h5py raises half a dozen kinds on mangled bytes
+        raise DamagedFileError(
+            f"{path} is damaged or not a file of this project ({error})."
+        ) from error
+    if found != expected:
+        raise DamagedFileError(
+            f"{path} is damaged: its content has SHA-256 {found[:12]}..., "
+            f"{str(expected)[:12]}... was written."
+        )
+    return arrays, meta
+
+
+def files(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    named = re.compile(r"epoch-\d{4,}\.h5")
+    found = [f for f in Path(folder).glob("epoch-*.h5") if named.fullmatch(f.name)]
+    return sorted(found, reverse=True)
+
+
+def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:
+    """Write `epoch-NNNN.h5` into a folder and delete all but the last `keep`."""
+    path = Path(folder) / f"epoch-{epoch:04d}.h5"
+    write(path, arrays, {**meta, "epoch": epoch})
+    for old in files(folder)[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The newest undamaged checkpoint of a folder; None where there never was one.
+
+    Returns:
+        `(arrays, meta)`. A damaged newer file is passed over with a warning.
+
+    Raises:
+        DamagedFileError: If there are checkpoints and every one is damaged.
+    """
+    candidates = files(folder)
+    for path in candidates:
+        try:
+            return read(path)
+        except DamagedFileError as error:
+            warnings.warn(f"{error} The one before it is used.", stacklevel=2)
+    if candidates:
+        raise DamagedFileError(
+            f"Every checkpoint in {folder} is damaged "
+            f"({', '.join(path.name for path in candidates)}). Nothing was changed. "
+            "Restore one of them, or start again in another folder."
+        )
+    return None

@@ -1,0 +1,183 @@
+"""From uint8 images to network inputs, and maps back: GCN + ZCA, or mean and std.
+
+The paper follows Goodfellow et al. (Maxout networks, 2013): global contrast
+normalisation of each image to norm 55, then ZCA whitening with 0.1 added to the
+covariance's eigenvalues, fitted on the training images only.
+"""
+
+import numpy as np
+
+GCN_SCALE = 55.0  # L2 norm of an image after contrast normalisation (Goodfellow)
+ZCA_BIAS = 0.1  # added to every eigenvalue of the covariance
+
+
+def gcn(images: np.ndarray, scale: float = GCN_SCALE) -> np.ndarray:
+    """Global contrast normalisation: subtract each image's mean, set its norm.
+
+    Args:
+        images: `(n, height, width, channels)`, uint8 or float, any range.
+        scale: L2 norm of a normalised image.
+
+    Returns:
+        float32 of the same shape. An image of one colour in all pixels and channels
+        has no contrast and becomes zero.
+    """
+    flat = _flat(images).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= _divisor(flat, scale)
+    return flat.reshape(images.shape)
+
+
+def _divisor(centred: np.ndarray, scale: float) -> np.ndarray:
+    divisor = np.linalg.norm(centred, axis=1, keepdims=True) / scale
+    # Float32 rounding leaves a norm of about 1e-4 where there is no contrast at all.
+    return np.where(divisor < 1e-6, 1.0, divisor).astype(centred.dtype)
+
+
+class ZCA:
+    """Whitening that stays closest to the images: `(x - mean) @ matrix`.
+
+    `matrix = E diag((d + bias) ** -0.5) E'`, where `E diag(d) E'` is the covariance
+    (divided by n) of the images that were fitted. It is symmetric.
+
+    Args:
+        bias: Added to each eigenvalue of the covariance.
+    """
+
+    def __init__(self, bias: float = ZCA_BIAS):
+        self.bias = bias
+        self.mean: np.ndarray | None = None
+        self.matrix: np.ndarray | None = None
+
+    def fit(self, images: np.ndarray) -> "ZCA":
+        """Measure mean and covariance of `(n, height, width, channels)` images."""
+        flat = _flat(images)
+        if len(flat) < 2:
+            raise ValueError(
+                "ZCA needs at least 2 images to measure a covariance. "
+                f"Received: {len(flat)}"
+            )
+        mean = flat.mean(axis=0, dtype=np.float64)
+        size = flat.shape[1]
+        covariance = np.zeros((size, size))
+        for start in range(0, len(flat), 10_000):  # float64 blocks bound the memory
+            block = flat[start : start + 10_000] - mean
+            covariance += block.T @ block
+        values, vectors = np.linalg.eigh(covariance / len(flat))
+        scaled = vectors * (np.maximum(values, 0) + self.bias) ** -0.5
+        self.mean = mean.astype(np.float32)
+        self.matrix = (scaled @ vectors.T).astype(np.float32)
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """Whiten images of the fitted size; float32, same shape."""
+        flat = self._fitted(images) - self.mean
+        return (flat @ self.matrix).reshape(images.shape)
+
+    def inverse(self, whitened: np.ndarray) -> np.ndarray:
+        """Undo `transform`; float32, same shape."""
+        flat = np.linalg.solve(
+            self.matrix.astype(np.float64), self._fitted(whitened).T.astype(np.float64)
+        )
+        return (flat.T + self.mean).astype(np.float32).reshape(whitened.shape)
+
+    def _fitted(self, images: np.ndarray) -> np.ndarray:
+        if self.matrix is None:
+            raise ValueError("This ZCA has not been fitted: call `fit(images)` first.")
+        flat = _flat(images)
+        if flat.shape[1] != len(self.mean):
+            raise ValueError(
+                f"This ZCA was fitted on images of {len(self.mean)} values. "
+                f"Received: shape={images.shape}"
+            )
+        return flat.astype(np.float32)
+
+
+class GCNZCA:
+    """The paper's preprocessing, uint8 images to network inputs."""
+
+    name = "gcn_zca"
+
+    def __init__(self, zca: ZCA | None = None):
+        self.zca = zca or ZCA()
+
+    def fit(self, images: np.ndarray) -> "GCNZCA":
+        self.zca.fit(gcn(images))
+        return self
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape."""
+        return self.zca.transform(gcn(images))
+
+    def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry a gradient at the inputs back to the pixels, by the chain rule.
+
+        Args:
+            images: The raw images `(n, height, width, channels)`.
+            maps: Gradients with respect to the inputs `self(images)`, same shape.
+
+        Returns:
+            float32 gradients with respect to the raw pixel values, same shape.
+        """
+        flat = _flat(images).astype(np.float32)
+        centred = flat - flat.mean(axis=1, keepdims=True)
+        divisor = _divisor(centred, GCN_SCALE)
+        unit = centred / np.maximum(
+            np.linalg.norm(centred, axis=1, keepdims=True), 1e-8
+        )
+        back = _flat(maps).astype(np.float32) @ self.zca.matrix
+        # The Jacobian of x / |x| projects out x itself; centring projects out 1.
+        back = (back - unit * (back * unit).sum(axis=1, keepdims=True)) / divisor
+        back -= back.mean(axis=1, keepdims=True)
+        return back.reshape(images.shape)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"mean": self.zca.mean, "matrix": self.zca.matrix}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "GCNZCA":
+        zca = ZCA()
+        zca.mean, zca.matrix = arrays["mean"], arrays["matrix"]
+        return cls(zca)
+
+
+class MeanStd:
+    """Per channel: subtract the training mean, divide by the standard deviation."""
+
+    name = "mean_std"
+
+    def __init__(self, mean: np.ndarray | None = None, std: np.ndarray | None = None):
+        self.mean, self.std = mean, std
+
+    def fit(self, images: np.ndarray) -> "MeanStd":
+        axes = tuple(range(images.ndim - 1))
+        self.mean = images.mean(axis=axes, dtype=np.float64).astype(np.float32)
+        self.std = images.std(axis=axes, dtype=np.float64).astype(np.float32)
+        return self
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape."""
+        return (images.astype(np.float32) - self.mean) / self.std
+
+    def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry a gradient at the inputs back to the pixels: divide by the std."""
+        return (maps / self.std).astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "MeanStd":
+        return cls(arrays["mean"], arrays["std"])
+
+
+KINDS = {kind.name: kind for kind in (GCNZCA, MeanStd)}
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4:
+        raise ValueError(
+            "Images should have shape (n, height, width, channels). "
+            f"Received: shape={images.shape}"
+        )
+    return images.reshape(len(images), -1)

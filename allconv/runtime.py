@@ -1,0 +1,80 @@
+"""Seeds, determinism, threads, and what a number was measured with."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and Keras, and ask TensorFlow for deterministic kernels.
+
+    Args:
+        seed: An integer from 0 to 2**32 - 1.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the threads of one operation; None leaves TensorFlow's choice.
+
+    Raises:
+        RuntimeError: If TensorFlow has run already; call this first.
+    """
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def environment() -> dict[str, str | int]:
+    """Versions, processor and threads: all that a number may depend on but its seed."""
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count() or 0,
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or 0,
+        "device": ", ".join(d.get("device_name", "GPU") for d in details) or "CPU",
+    }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, `+` behind it where files differ; None elsewhere."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "allconv"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
