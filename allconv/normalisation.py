@@ -1,0 +1,80 @@
+"""The two normalisations of ZFNet: of the responses and of the filters."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+PACKAGE = "allconv"
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LocalResponseNormalization(layers.Layer):
+    """Divide each activation by the energy of its neighbours across feature maps.
+
+    `y = x / (bias + alpha * sum x^2) ** beta`, the sum over the `2 * depth_radius + 1`
+    maps around, at the same position. Defaults: Krizhevsky et al. (2012), section 3.3;
+    Zeiler & Fergus name the layer ('contrast normalised across feature maps') but not
+    its constants.
+
+    Args:
+        depth_radius: Neighbouring maps on each side.
+        bias: Constant in the sum, above 0.
+        alpha: Weight of the energy.
+        beta: Exponent.
+    """
+
+    def __init__(
+        self,
+        depth_radius: int = 2,
+        bias: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.depth_radius = depth_radius
+        self.bias = bias
+        self.alpha = alpha
+        self.beta = beta
+
+    def call(self, inputs):
+        return tf.nn.local_response_normalization(
+            inputs, self.depth_radius, self.bias, self.alpha, self.beta
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth_radius": self.depth_radius,
+            "bias": self.bias,
+            "alpha": self.alpha,
+            "beta": self.beta,
+        }
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class MaxRMS(keras.constraints.Constraint):
+    """Scale down each filter whose root mean square exceeds `max_rms` (section 3).
+
+    Args:
+        max_rms: Largest RMS of one filter's weights; the paper's is 0.1, for inputs
+            in about [-128, 128].
+    """
+
+    def __init__(self, max_rms: float = 0.1):
+        if max_rms <= 0:
+            raise ValueError(
+                f"`max_rms` should be above 0. Received: max_rms={max_rms}"
+            )
+        self.max_rms = max_rms
+
+    def __call__(self, w):
+        """Constrain kernels `(..., filters)`."""
+        rms = ops.sqrt(ops.mean(w**2, axis=tuple(range(len(w.shape) - 1))))
+        return w * (self.max_rms / ops.maximum(rms, self.max_rms))
+
+    def get_config(self):
+        return {"max_rms": self.max_rms}
