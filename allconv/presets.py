@@ -1,0 +1,180 @@
+"""Training recipes as rows: one frozen `Preset` for each cell that can be trained.
+
+The paper's recipe (section 3.1) is one row; every other row is a `replace` of it.
+"""
+
+from dataclasses import asdict, dataclass, replace
+
+from allconv import models
+from allconv.pipeline import AUGMENTATIONS
+
+# The paper tries these on each network and reports the best; which won is unpublished.
+LEARNING_RATES = (0.25, 0.1, 0.05, 0.01)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that determines a training run but its seed.
+
+    Attributes:
+        name: What the command line, records and tables call it.
+        architecture: One of `models.NAMES`.
+        dataset: One of `data.NAMES`.
+        preprocessing: `"gcn_zca"` (the paper's) or `"mean_std"`.
+        augmentation: One of `pipeline.AUGMENTATIONS`.
+        epochs: Passes over the training images.
+        batch_size: Images a step. Not in the paper; 256 in the public Caffe run.
+        learning_rate: Of SGD: the first (`"steps"`) or the largest (`"linear"`).
+        schedule: `"steps"`: times 0.1 at each of `milestones`. `"linear"`: from 0 up
+            over `warmup` of the steps, then straight down to 0.
+        milestones: Epochs, for `"steps"`.
+        warmup: Fraction of all steps, for `"linear"`.
+        momentum: Of SGD.
+        nesterov: Whether the momentum is Nesterov's.
+        weight_decay: Caffe's: this times the weight is added to the gradient, of
+            kernels and biases alike.
+        dropout: Factor on the architecture's dropout rates.
+        initializer: Keras initialiser of the kernels. Not in the paper;
+            `"lecun_uniform"` is Caffe's `xavier`.
+        label_smoothing: From 0 to 1.
+        train_size: Train on the first so many images only; None: on all.
+        hold_out: Keep so many training images back and measure on them, not on the
+            test set: for choosing settings.
+        validate_every: Epochs between measurements of the error; 0: only at the end.
+        precision: Keras dtype policy.
+        jit_compile: Whether XLA compiles the training step.
+    """
+
+    name: str
+    architecture: str
+    dataset: str = "cifar10"
+    preprocessing: str = "gcn_zca"
+    augmentation: str = "none"
+    epochs: int = 350
+    batch_size: int = 256
+    learning_rate: float = 0.05
+    schedule: str = "steps"
+    milestones: tuple[float, ...] = (200, 250, 300)
+    warmup: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-3
+    dropout: float = 1.0
+    initializer: str = "lecun_uniform"
+    label_smoothing: float = 0.0
+    train_size: int | None = None
+    hold_out: int = 0
+    validate_every: int = 1
+    precision: str = "float32"
+    jit_compile: bool = False
+
+    def as_dict(self) -> dict:
+        """The fields as JSON would give them back."""
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+
+def shorten(preset: Preset, epochs: int) -> Preset:
+    """The same recipe in fewer (or more) epochs, its milestones scaled alike."""
+    if epochs == preset.epochs:
+        return preset
+    if epochs < 1:
+        raise ValueError(f"`epochs` should be 1 or more. Received: epochs={epochs}")
+    factor = epochs / preset.epochs
+    return replace(
+        preset,
+        name=f"{preset.name}-{epochs}ep",
+        epochs=epochs,
+        milestones=tuple(round(m * factor, 2) for m in preset.milestones),
+    )
+
+
+PAPER = Preset("all_cnn_c", "all_cnn_c")
+
+_ROWS = (
+    # Table 3: twelve networks on CIFAR-10, no augmentation.
+    *(replace(PAPER, name=n, architecture=n) for n in models.NAMES[:12]),
+    # Table 4: All-CNN-C on CIFAR-10 with augmentation; and on CIFAR-100.
+    replace(PAPER, name="all_cnn_c_augmented", augmentation="paper"),
+    replace(PAPER, name="all_cnn_c_cifar100", dataset="cifar100"),
+    # The first 12 of the paper's 350 epochs, for comparison with the public Caffe run.
+    replace(PAPER, name="caffe_start", epochs=12, milestones=()),
+    # A few minutes on two cores: no dropout, small batches, rate falling to 0.
+    replace(
+        PAPER,
+        name="quick",
+        epochs=1,
+        train_size=20_000,
+        batch_size=64,
+        schedule="linear",
+        learning_rate=0.05,
+        warmup=0.1,
+        milestones=(),
+        nesterov=True,
+        dropout=0.0,
+        initializer="he_normal",
+    ),
+    # Seconds, on drawn shapes: what the tests and the quick notebooks train.
+    replace(
+        PAPER,
+        name="tiny",
+        dataset="shapes",
+        preprocessing="mean_std",
+        epochs=2,
+        train_size=640,
+        batch_size=32,
+        schedule="linear",
+        learning_rate=0.02,
+        milestones=(),
+        initializer="he_normal",
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
+
+
+def get(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"There is no preset {name!r}. The presets are {', '.join(PRESETS)}."
+        )
+    return PRESETS[name]
+
+
+def check(preset: Preset) -> None:
+    """Refuse a preset that no run can follow.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is.
+    """
+    for field, allowed in (
+        ("architecture", models.NAMES),
+        ("augmentation", tuple(AUGMENTATIONS)),
+        ("schedule", ("steps", "linear")),
+        ("preprocessing", ("gcn_zca", "mean_std")),
+    ):
+        value = getattr(preset, field)
+        if value not in allowed:
+            raise ValueError(
+                f"`{field}` should be one of {', '.join(allowed)}. Received: {value!r}"
+            )
+    for field, low, high in (
+        ("epochs", 1, 1e6),
+        ("batch_size", 1, 1e6),
+        ("learning_rate", 0, 1e3),
+        ("momentum", 0, 1),
+        ("weight_decay", 0, 1),
+        ("warmup", 0, 1),
+        ("label_smoothing", 0, 1),
+        ("hold_out", 0, 49_999),
+        ("validate_every", 0, 1e6),
+    ):
+        value = getattr(preset, field)
+        if not low <= value <= high:
+            raise ValueError(
+                f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
+            )
