@@ -190,6 +190,20 @@ def map_sizes(name: str, size: int | None = None) -> list[int]:
     return sizes
 
 
+def count_parameters(name: str, classes: int | None = None) -> int:
+    """Weights and biases of a network, by arithmetic on its rows."""
+    architecture = _architecture(name)
+    total, channels = 0, 3
+    for row in architecture.rows:
+        if isinstance(row, Conv):
+            filters = row.filters
+            if filters == CLASSES:
+                filters = architecture.classes if classes is None else classes
+            total += (row.kernel**2 * channels + 1) * filters
+            channels = filters
+    return total
+
+
 def build(
     name: str,
     *,

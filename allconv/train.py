@@ -207,10 +207,23 @@ def schedule(
     """The learning rate as a function of the step, for `steps` steps an epoch."""
     if preset.schedule == "linear":
         return Linear(preset.learning_rate, preset.warmup, preset.epochs * steps)
-    values = [preset.learning_rate * 0.1**k for k in range(len(preset.milestones) + 1)]
-    # Keras keeps the old rate at the boundary itself, hence the 1.
-    boundaries = [round(epoch * steps) - 1 for epoch in preset.milestones]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    return Steps(preset.learning_rate, [round(m * steps) for m in preset.milestones])
+
+
+@keras.saving.register_keras_serializable(package="allconv")
+class Steps(keras.optimizers.schedules.LearningRateSchedule):
+    """`rate`, times 0.1 from each of the `boundaries` (in steps) on."""
+
+    def __init__(self, rate: float, boundaries: Sequence[int]):
+        self.rate, self.boundaries = rate, list(boundaries)
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        passed = sum(keras.ops.cast(step >= b, "float32") for b in self.boundaries)
+        return self.rate * 0.1 ** keras.ops.convert_to_tensor(passed, "float32")
+
+    def get_config(self) -> dict:
+        return {"rate": self.rate, "boundaries": self.boundaries}
 
 
 @keras.saving.register_keras_serializable(package="allconv")

@@ -1,0 +1,193 @@
+"""From run records to tables beside the paper's numbers.
+
+A cell is the final epoch's error in % on the whole test set, mean ± sample standard
+deviation over seeds. What was not run says so; diverged runs are counted, not dropped.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from allconv import models, paper
+from allconv.presets import PRESETS
+
+COLUMNS = (
+    *("network", "recipe", "epochs", "parameters"),
+    *("paper error %", "our error %", "n", "diverged", "minutes a run"),
+)
+
+# name -> (title, data set, whether augmented, published errors by network)
+TABLES = {
+    "cifar10": (
+        "CIFAR-10 without augmentation (Table 3)",
+        "cifar10",
+        False,
+        paper.TABLE_3,
+    ),
+    "cifar10_augmented": (
+        "CIFAR-10 with flips and shifts (Table 4)",
+        "cifar10",
+        True,
+        paper.CIFAR10_AUGMENTED,
+    ),
+    "cifar100": ("CIFAR-100 (Table 5)", "cifar100", None, paper.CIFAR100),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of one preset came to.
+
+    Attributes:
+        errors: Final test errors in %, one a finished run.
+        diverged: Number of runs that diverged.
+        minutes: Mean minutes of a finished run; None without one.
+    """
+
+    errors: tuple[float, ...]
+    diverged: int
+    minutes: float | None
+
+    def __str__(self) -> str:
+        if not self.errors:
+            return "diverged" if self.diverged else "not run"
+        mean = f"{statistics.mean(self.errors):.2f}"
+        if len(self.errors) == 1:
+            return mean
+        return f"{mean} ± {statistics.stdev(self.errors):.2f}"
+
+
+def read(folder: str | Path) -> list[dict]:
+    """All run records of a folder, `*.json`, by name.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a file there is no record; names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {folder} of records. Name one with --records."
+        )
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            one = json.loads(path.read_text())
+            one["preset"]["name"], one["status"], one["seed"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is no run record ({type(error).__name__}: {error})."
+            ) from error
+        records.append(one)
+    return records
+
+
+def summarise(records: Iterable[dict], preset: str) -> Summary:
+    """The test-set results of one preset over its seeds."""
+    mine = [r for r in records if r["preset"]["name"] == preset]
+    finished = [r for r in mine if r["status"] == "finished" and r["split"] == "test"]
+    return Summary(
+        errors=tuple(r["error"] for r in finished),
+        diverged=sum(r["status"] == "diverged" for r in mine),
+        minutes=statistics.mean(r["minutes"] for r in finished) if finished else None,
+    )
+
+
+def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
+    """The rows of one of `TABLES`, a dict of `COLUMNS` each.
+
+    Every preset has a row, run or not; so has every other recipe that has a record.
+    """
+    if name not in TABLES:
+        raise ValueError(
+            f"There is no table {name!r}. The tables are {', '.join(TABLES)}."
+        )
+    _, dataset, augmented, published = TABLES[name]
+    known = {p.name: p.as_dict() for p in PRESETS.values()}
+    known |= {
+        r["preset"]["name"]: r["preset"]
+        for r in records
+        if r["preset"]["name"] not in known and r.get("split") != "hold_out"
+    }
+    out = []
+    for preset in sorted(known.values(), key=_order):
+        if preset["dataset"] != dataset:
+            continue
+        if augmented not in (None, preset["augmentation"] != "none"):
+            continue
+        summary = summarise(records, preset["name"])
+        number = published.get(preset["architecture"])
+        cells = (
+            preset["architecture"],
+            preset["name"],
+            str(preset["epochs"]),
+            f"{_parameters(preset):,}",
+            ""
+            if number is None
+            else f"{number.value:.2f}{'' if number.confirmed else ' ?'}",
+            str(summary),
+            str(len(summary.errors)),
+            str(summary.diverged),
+            "" if summary.minutes is None else f"{summary.minutes:.0f}",
+        )
+        out.append(dict(zip(COLUMNS, cells, strict=True)))
+    return out
+
+
+def _order(preset: dict) -> tuple:
+    return models.NAMES.index(preset["architecture"]), -preset["epochs"], preset["name"]
+
+
+def _parameters(preset: dict) -> int:
+    """Weights and biases by arithmetic, so that a table needs no model built."""
+    classes = 100 if preset["dataset"] == "cifar100" else 10
+    return models.count_parameters(preset["architecture"], classes)
+
+
+def render(table: list[dict[str, str]], style: str = "text") -> str:
+    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`."""
+    if style not in STYLES:
+        raise ValueError(
+            f"`style` should be one of {', '.join(STYLES)}. Received: {style!r}"
+        )
+    return STYLES[style]([list(COLUMNS)] + [list(row.values()) for row in table])
+
+
+def _text(lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    rule = ["---", "---"] + ["---:"] * (len(COLUMNS) - 2)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _latex(lines: list[list[str]]) -> str:
+    body = [
+        " & ".join(
+            cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$")
+            for cell in line
+        )
+        + r" \\"
+        for line in lines
+    ]
+    head = [r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}", r"\hline"]
+    return "\n".join(
+        [*head, body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
+    )
+
+
+def _csv(lines: list[list[str]]) -> str:
+    return "\n".join(",".join(c.replace(",", "") for c in line) for line in lines)
+
+
+STYLES = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
