@@ -199,7 +199,8 @@ def build(
         name: One of `NAMES`, e.g. `"zfnet"` or `"zfnet_32_no_3_4"`.
         include_top: Whether to end in the dense layers and class scores. False ends
             at `pool5`.
-        weights: None (random), or the path of a weight file.
+        weights: None (random), `"cifar10"` or `"cifar100"` (released with this
+            project), or the path of a weight file.
         input_shape: `(height, width, channels)`; None: the network's own, 3 channels.
         pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
         classes: Number of classes; None: 1000, or 10 for the `_32` networks.
@@ -218,7 +219,7 @@ def build(
     network = _network(name)
     classes = network.classes if classes is None else classes
     input_shape = tuple(input_shape or (network.input_size, network.input_size, 3))
-    _check(name, input_shape, include_top, weights, pooling, classes)
+    _check(name, input_shape, include_top, pooling, classes)
 
     initializer = (
         keras.initializers.HeNormal
@@ -262,7 +263,9 @@ def build(
         x = layer(name="global_pool")(x)
     model = keras.Model(inputs, x, name=model_name or name)
     if weights is not None:
-        model.load_weights(weights)
+        from allconv.weights import load_into  # only a model with weights needs files
+
+        load_into(model, name, weights)
     return model
 
 
@@ -291,7 +294,7 @@ def _network(name: str) -> Network:
     return NETWORKS[name]
 
 
-def _check(name, input_shape, include_top, weights, pooling, classes) -> None:
+def _check(name, input_shape, include_top, pooling, classes) -> None:
     if len(input_shape) != 3 or None in input_shape:
         raise ValueError(
             "`input_shape` should be (height, width, channels), all known. "
@@ -303,11 +306,6 @@ def _check(name, input_shape, include_top, weights, pooling, classes) -> None:
                 f"{name} is made for images of {_network(name).input_size} pixels; "
                 f"these are too small. Received: input_shape={input_shape}"
             )
-    if weights is not None and not Path(weights).is_file():
-        raise ValueError(
-            "`weights` should be None or the path of a weight file that exists. "
-            f"Received: weights={weights!r}"
-        )
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"

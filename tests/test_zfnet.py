@@ -212,7 +212,6 @@ def test_logits_and_classes():
         ({"input_shape": (32, 32)}, "height, width, channels"),
         ({"input_shape": (None, 32, 3)}, "all known"),
         ({"input_shape": (8, 32, 3)}, "too small"),
-        ({"weights": "nowhere.weights.h5"}, "path of a weight file"),
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
         ({"classes": 0}, "positive integer"),

@@ -1,0 +1,182 @@
+"""What every probe needs: features at named layers and class probabilities, read from
+any Keras model, with inputs checked once.
+
+The probes of Zeiler & Fergus change an image and watch the network: a grey square
+(`allconv.occlusion`), a translation, scaling or rotation (`allconv.invariance`), a part
+masked in several images (`allconv.correspondence`), or the weights of another epoch
+(`allconv.evolution`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Preprocess = Callable[[np.ndarray], np.ndarray]
+BATCH_PIXELS = 2**18  # 256 images of 32 x 32, 5 of 224 x 224
+
+
+def reader(
+    model: keras.Model,
+    layers: Sequence[str] = (),
+    *,
+    from_logits: bool = False,
+    preprocess: Preprocess | None = None,
+) -> Callable[[tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
+    """Make a function from images to features and class probabilities.
+
+    Args:
+        model: Any Keras model with one output `(batch, classes)`. With `layers`, it
+            must be Sequential or functional.
+        layers: Names of layers, of the model itself rather than of a model within.
+        from_logits: Whether the model ends in logits; softmax is then applied.
+        preprocess: NumPy function from images to the model's inputs, same height and
+            width; None: the images are the model's inputs.
+
+    Returns:
+        A function of a float32 tensor `(batch, height, width, channels)`, to be called
+        in a `tf.function`. It returns the features, one float32 tensor per layer, and
+        the probabilities, float32 `(batch, classes)`. The model is in inference mode.
+
+    Raises:
+        ValueError: If a layer cannot be read, or the model has several outputs.
+    """
+    network = model
+    if layers:
+        features = [_output(model, name) for name in layers]
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise ValueError(
+                "The model should have one input, images, and one output, class "
+                f"scores. Received: {len(model.inputs)} and {len(model.outputs)}"
+            )
+        network = keras.Model(model.inputs[0], [*features, model.outputs[0]])
+
+    def read(images: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        if preprocess is not None:
+            channels = images.shape[-1] if not layers else model.inputs[0].shape[-1]
+            shape = (*images.shape[:-1], channels)
+            images = tf.numpy_function(
+                lambda x: np.asarray(preprocess(x), np.float32), [images], tf.float32
+            )
+            images = tf.ensure_shape(images, shape)
+        outputs = network(images, training=False)
+        *features, scores = outputs if layers else [outputs]
+        if not hasattr(scores, "shape") or len(scores.shape) != 2:
+            raise ValueError(
+                "The model should give class scores (batch, classes). "
+                f"Received: {getattr(scores, 'shape', type(scores))}"
+            )
+        scores = tf.cast(scores, tf.float32)
+        probabilities = tf.nn.softmax(scores) if from_logits else scores
+        return [tf.cast(f, tf.float32) for f in features], probabilities
+
+    return read
+
+
+def _output(model: keras.Model, name: str) -> keras.KerasTensor:
+    if getattr(model, "inputs", None) is None:
+        raise ValueError(
+            "Layers can be read from Sequential and functional models. "
+            f"Received: {type(model).__name__}, layer {name!r}"
+        )
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        raise ValueError(
+            f"The model has no layer {name!r}. Its layers are {', '.join(names)}."
+        )
+    try:
+        output = model.get_layer(name).output
+    except AttributeError:  # a layer that is applied more than once
+        output = None
+    if not keras.utils.is_keras_tensor(output):
+        raise ValueError(f"Layer {name!r} has several outputs; name another layer.")
+    return output
+
+
+def spatial(model: keras.Model, layer: str) -> None:
+    """Check that a layer gives maps `(batch, height, width, channels)`."""
+    shape = _output(model, layer).shape
+    if len(shape) != 4:
+        raise ValueError(
+            f"Layer {layer!r} has no map: its output has shape {shape}, not "
+            "(batch, height, width, channels)."
+        )
+
+
+def batch_of(images: np.ndarray) -> np.ndarray:
+    """Check images `(n, height, width, channels)` and make them float32."""
+    images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(
+            "Images should have shape (n, height, width, channels). "
+            f"Received: shape={images.shape}"
+        )
+    return images.astype(np.float32)
+
+
+def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
+    """The class to watch in each image: the true one, or else the predicted one.
+
+    Args:
+        labels: Integers `(n,)`, or None for the model's own predictions.
+        probabilities: `(n, classes)` of the unchanged images.
+
+    Raises:
+        ValueError: If the rows are no probabilities, or a label is no class.
+    """
+    if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-3:
+        raise ValueError(
+            "The model's outputs are no probabilities: they should not be negative and "
+            "should add up to 1. Pass from_logits=True for a model that ends in logits."
+        )
+    if labels is None:
+        return probabilities.argmax(axis=1)
+    labels = np.asarray(labels)
+    n, classes = probabilities.shape
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"`labels` should be one integer per image, {n} in all. "
+            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"`labels` should be classes from 0 to {classes - 1}. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
+    return labels
+
+
+def fill_of(fill: float | Sequence[float], channels: int) -> np.ndarray:
+    """The colour of a mask as float32 `(channels,)`, from one number or one each."""
+    value = np.asarray(fill, np.float32)
+    if value.shape not in ((), (1,), (channels,)):
+        raise ValueError(
+            f"`fill` should be a number or one per channel ({channels}). "
+            f"Received: fill={fill}"
+        )
+    return np.broadcast_to(value, (channels,))
+
+
+def batches(
+    count: int, images: np.ndarray, batch_size: int | None
+) -> Iterator[np.ndarray]:
+    """Split `range(count)` into batches of one length, so that one trace serves all.
+
+    Args:
+        count: How many changed images there are to read.
+        images: The images, which set the batch size when it is None.
+        batch_size: Images at a time; None: as many as make `BATCH_PIXELS`.
+
+    Yields:
+        int arrays; the last one repeats the last number.
+    """
+    if batch_size is None:
+        batch_size = max(1, BATCH_PIXELS // (images.shape[1] * images.shape[2]))
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` should be at least 1. Received: batch_size={batch_size}"
+        )
+    batch_size = min(batch_size, count)
+    for start in range(0, count, batch_size):
+        yield np.arange(start, start + batch_size).clip(max=count - 1)
