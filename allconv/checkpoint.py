@@ -21,7 +21,7 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 
 
-class DamagedFileError(Exception):
+class DamagedFileError(RuntimeError):
     """A file that is not what was written: truncated, altered or of another kind."""
 
 

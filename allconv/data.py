@@ -78,7 +78,7 @@ COARSE = np.array([
 # fmt: on
 
 
-class DataError(Exception):
+class DataError(RuntimeError):
     """Data that is missing, damaged or not what it should be."""
 
 

@@ -4,37 +4,12 @@ No random state survives from one step to the next: order, shifts and flips are
 stateless functions of the seed and the step's number.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow as tf
 
+from allconv.presets import AUGMENTATIONS, Augmentation
+
 _ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of one training image.
-
-    Attributes:
-        shift: Largest translation per axis, in pixels, either way.
-        flip: Whether half of the images are mirrored left to right.
-        mode: What enters at the border: `"CONSTANT"` (0) or `"REFLECT"`.
-    """
-
-    shift: int = 0
-    flip: bool = False
-    mode: str = "CONSTANT"
-
-
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    # Table 4, 'with augmentation': flips and translations of up to 5 pixels, made on
-    # the whitened images, where 0 is the mean.
-    "paper": Augmentation(shift=5, flip=True),
-    # The custom of later work: 4 pixels, mirrored at the border.
-    "reflect": Augmentation(shift=4, flip=True, mode="REFLECT"),
-}
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

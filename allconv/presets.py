@@ -5,11 +5,35 @@ The paper's recipe (section 3.1) is one row; every other row is a `replace` of i
 
 from dataclasses import asdict, dataclass, replace
 
-from allconv import models
-from allconv.pipeline import AUGMENTATIONS
+from allconv import architectures
 
 # The paper tries these on each network and reports the best; which won is unpublished.
 LEARNING_RATES = (0.25, 0.1, 0.05, 0.01)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of one training image.
+
+    Attributes:
+        shift: Largest translation per axis, in pixels, either way.
+        flip: Whether half of the images are mirrored left to right.
+        mode: What enters at the border: `"CONSTANT"` (0) or `"REFLECT"`.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    mode: str = "CONSTANT"
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    # Table 4, 'with augmentation': flips and translations of up to 5 pixels, made on
+    # the whitened images, where 0 is the mean.
+    "paper": Augmentation(shift=5, flip=True),
+    # The custom of later work: 4 pixels, mirrored at the border.
+    "reflect": Augmentation(shift=4, flip=True, mode="REFLECT"),
+}
 
 
 @dataclass(frozen=True)
@@ -18,10 +42,10 @@ class Preset:
 
     Attributes:
         name: What the command line, records and tables call it.
-        architecture: One of `models.NAMES`.
+        architecture: One of `architectures.NAMES`.
         dataset: One of `data.NAMES`.
         preprocessing: `"gcn_zca"` (the paper's) or `"mean_std"`.
-        augmentation: One of `pipeline.AUGMENTATIONS`.
+        augmentation: One of `AUGMENTATIONS`.
         epochs: Passes over the training images.
         batch_size: Images a step. Not in the paper; 256 in the public Caffe run.
         learning_rate: Of SGD: the first (`"steps"`) or the largest (`"linear"`).
@@ -92,7 +116,7 @@ PAPER = Preset("all_cnn_c", "all_cnn_c")
 
 _ROWS = (
     # Table 3: twelve networks on CIFAR-10, no augmentation.
-    *(replace(PAPER, name=n, architecture=n) for n in models.NAMES[:12]),
+    *(replace(PAPER, name=n, architecture=n) for n in architectures.NAMES[:12]),
     # Table 4: All-CNN-C on CIFAR-10 with augmentation; and on CIFAR-100.
     replace(PAPER, name="all_cnn_c_augmented", augmentation="paper"),
     replace(PAPER, name="all_cnn_c_cifar100", dataset="cifar100"),
@@ -152,7 +176,7 @@ def check(preset: Preset) -> None:
         ValueError: Naming the field, what it should be and what it is.
     """
     for field, allowed in (
-        ("architecture", models.NAMES),
+        ("architecture", architectures.NAMES),
         ("augmentation", tuple(AUGMENTATIONS)),
         ("schedule", ("steps", "linear")),
         ("preprocessing", ("gcn_zca", "mean_std")),

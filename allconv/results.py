@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allconv import models, paper
+from allconv import architectures, paper
 from allconv.presets import PRESETS
 
 COLUMNS = (
@@ -137,13 +137,17 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
 
 
 def _order(preset: dict) -> tuple:
-    return models.NAMES.index(preset["architecture"]), -preset["epochs"], preset["name"]
+    return (
+        architectures.NAMES.index(preset["architecture"]),
+        -preset["epochs"],
+        preset["name"],
+    )
 
 
 def _parameters(preset: dict) -> int:
     """Weights and biases by arithmetic, so that a table needs no model built."""
     classes = 100 if preset["dataset"] == "cifar100" else 10
-    return models.count_parameters(preset["architecture"], classes)
+    return architectures.count_parameters(preset["architecture"], classes)
 
 
 def render(table: list[dict[str, str]], style: str = "text") -> str:

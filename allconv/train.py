@@ -25,7 +25,7 @@ import tqdm
 from allconv import checkpoint, data, models, pipeline, runtime
 from allconv.evaluate import Evaluation, evaluate
 from allconv.preprocessing import KINDS
-from allconv.presets import Preset, check
+from allconv.presets import AUGMENTATIONS, Preset, check
 
 RECORD = "record.json"
 WEIGHTS = "weights.h5"
@@ -264,7 +264,7 @@ def fit(
         inputs.y_train,
         seed=seed,
         batch_size=preset.batch_size,
-        augmentation=pipeline.AUGMENTATIONS[preset.augmentation],
+        augmentation=AUGMENTATIONS[preset.augmentation],
         start=epoch * inputs.steps,
         stop=preset.epochs * inputs.steps,
     ).map(one_hot)

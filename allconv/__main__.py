@@ -1,0 +1,231 @@
+"""The command line: `python -m allconv COMMAND`. Arguments in, text out, no logic."""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+EPILOG = """\
+examples:
+  python -m allconv data cifar10               fetch and verify CIFAR-10
+  python -m allconv train quick                train All-CNN-C for some minutes
+  python -m allconv evaluate all_cnn_c --weights runs/quick-seed0/weights.h5
+  python -m allconv table cifar10              the paper's errors beside ours
+
+Ctrl-C stops a training run safely; the same command goes on with it.
+Data are looked for in --data-dir, then in the folder that ALLCONV_DATA names.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (2 for wrong input)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
+        return 128 + getattr(stop, "signum", signal.SIGINT)
+    except (ValueError, RuntimeError, OSError) as error:
+        line = " ".join(str(error).split())
+        print(f"allconv: {line}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m allconv",
+        description="What convolutional networks learn: All-CNN, ZFNet, deconvolution.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function, name, help_, **kwargs):
+        sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
+        sub.set_defaults(command=function)
+        return sub
+
+    command(_list, "list", "Show the networks and the training recipes (presets).")
+
+    sub = command(_data, "data", "Fetch and verify a data set, and say where it is.")
+    sub.add_argument("name", help="cifar10, cifar100 or shapes (drawn, no download)")
+    _data_dir(sub)
+
+    sub = command(
+        _train,
+        "train",
+        "Train a preset, or go on with a run that was stopped.",
+        epilog="A finished run leaves record.json and weights.h5 in its folder.",
+    )
+    sub.add_argument("preset", help="a name that `list` shows, e.g. quick")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub.add_argument("--folder", help="default: runs/<preset>-seed<seed>")
+    sub.add_argument("--epochs", type=int, help="shorten; milestones are scaled alike")
+    sub.add_argument("--train-size", type=int, help="use the first N training images")
+    sub.add_argument("--learning-rate", type=float, help="in place of the preset's")
+    sub.add_argument(
+        "--hold-out",
+        type=int,
+        help="measure on N training images held back, not on the test set",
+    )
+    sub.add_argument("--precision", help="Keras dtype policy, e.g. mixed_bfloat16")
+    sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
+    sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
+    sub.add_argument("--csv", action="store_true", help="keep history.csv too")
+    sub.add_argument("--tensorboard", metavar="DIR", help="write TensorBoard logs")
+    sub.add_argument(
+        "--records", metavar="DIR", help="copy the finished run's record there"
+    )
+    _data_dir(sub)
+
+    sub = command(_evaluate, "evaluate", "Measure a network's error on the test set.")
+    sub.add_argument("model", nargs="?", help="a network that `list` shows")
+    sub.add_argument("--weights", help="a weight file; default: the released one")
+    sub.add_argument("--dataset", help="default: the one it was trained on")
+    sub.add_argument("--all", action="store_true", help="every released file")
+    _data_dir(sub)
+
+    sub = command(_table, "table", "Print a table of the paper with our errors beside.")
+    sub.add_argument("name", help="cifar10, cifar10_augmented or cifar100")
+    sub.add_argument("--records", default="experiments/records", metavar="DIR")
+    sub.add_argument("--style", default="text", help="text, markdown, latex or csv")
+    sub.add_argument("-o", "--output", help="write it to a file too")
+    return parser
+
+
+def _data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
+
+
+def _list(arguments) -> None:
+    from allconv import architectures, presets
+
+    print("networks")
+    for name in architectures.NAMES:
+        architecture = architectures.get(name)
+        count = architectures.count_parameters(name)
+        print(f"  {name:20}{count:>12,} parameters  {architecture.source}")
+    print("\npresets")
+    for preset in presets.PRESETS.values():
+        print(
+            f"  {preset.name:20}{preset.architecture} on {preset.dataset}, "
+            f""
+            f"{preset.train_size or 'all'} images x {preset.epochs}, "
+            f"augmentation: {preset.augmentation}"
+        )
+
+
+def _data(arguments) -> None:
+    from allconv import data
+
+    (x_train, y_train), (x_test, y_test) = data.load(arguments.name, arguments.data_dir)
+    where = data.data_folder(arguments.data_dir)
+    print(f"{arguments.name}: {len(x_train)} training and {len(x_test)} test images")
+    print(f"  in           {'code' if arguments.name == 'shapes' else where}")
+    print(f"  training set {data.fingerprint(x_train, y_train)}")
+    print(f"  test set     {data.fingerprint(x_test, y_test)}")
+
+
+def _train(arguments) -> None:
+    from allconv import checkpoint, presets, runtime, train
+
+    preset = presets.get(arguments.preset)
+    if arguments.epochs is not None:
+        preset = presets.shorten(preset, arguments.epochs)
+    for field in ("train_size", "learning_rate", "hold_out", "precision"):
+        value = getattr(arguments, field)
+        if value is not None and value != getattr(preset, field):
+            name = f"{preset.name}-{field}={value}"
+            preset = dataclasses.replace(preset, name=name, **{field: value})
+    if arguments.xla:
+        name = f"{preset.name}-xla"
+        preset = dataclasses.replace(preset, name=name, jit_compile=True)
+    runtime.set_threads(arguments.threads)
+    callbacks = []
+    if arguments.tensorboard:
+        import keras
+
+        callbacks.append(keras.callbacks.TensorBoard(arguments.tensorboard))
+    record = train.run(
+        preset,
+        arguments.seed,
+        arguments.folder,
+        data_dir=arguments.data_dir,
+        callbacks=callbacks,
+        csv=arguments.csv,
+    )
+    folder = arguments.folder or f"runs/{preset.name}-seed{arguments.seed}"
+    if record["status"] == "diverged":
+        print(f"{preset.name}, seed {arguments.seed}: diverged")
+    else:
+        print(
+            f"{preset.name}, seed {arguments.seed}: error {record['error']:.2f} % "
+            f"({record['wrong']} of {record['n']}, {record['split']}), "
+            f"{record['minutes']:.1f} minutes"
+        )
+    print(f"  in {folder}")
+    if arguments.records:
+        target = Path(arguments.records) / f"{preset.name}-seed{arguments.seed}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_bytes(target, (Path(folder) / train.RECORD).read_bytes())
+        print(f"  record copied to {target}")
+
+
+def _evaluate(arguments) -> None:
+    from allconv import data, weights
+    from allconv.evaluate import score
+
+    if arguments.all:
+        paths = [weights.RELEASED / entry["file"] for entry in weights.manifest()]
+        if not paths:
+            raise ValueError("No weight file is released yet; train one with `train`.")
+    elif arguments.weights:
+        paths = [Path(arguments.weights)]
+    elif arguments.model:
+        dataset = arguments.dataset or "cifar10"
+        paths = [weights.released(arguments.model, dataset)]
+    else:
+        raise ValueError("Name a network that `list` shows, or say --all.")
+    for path in paths:
+        classifier = weights.load(path)
+        meta = classifier.meta
+        if arguments.model not in (None, meta["architecture"]):
+            raise ValueError(
+                f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
+            )
+        dataset = arguments.dataset or meta["dataset"]
+        _, (images, labels) = data.load(dataset, arguments.data_dir)
+        result = score(classifier.predict(images), labels)
+        print(
+            f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
+            f"({result.wrong} of {result.n}; recorded: {meta['error']:.2f} %)"
+        )
+        for name, error in zip(
+            data.CLASS_NAMES[dataset], result.per_class, strict=True
+        ):
+            print(f"  {name:16}{error:6.1f} %")
+
+
+def _table(arguments) -> None:
+    from allconv import checkpoint, results
+
+    records = results.read(arguments.records)
+    table = results.rows(arguments.name, records)
+    text = results.render(table, arguments.style)
+    if arguments.style == "text":
+        print(results.TABLES[arguments.name][0] + "\n")
+    print(text)
+    if arguments.output:
+        checkpoint.write_bytes(Path(arguments.output), (text + "\n").encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
