@@ -1,0 +1,160 @@
+"""Where a neuron is: addresses of layers, and their outputs in a traced model."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from allconv.rules import signal_input
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a layer while the model was traced: its operations and its output."""
+
+    layer: keras.Operation
+    path: str
+    first: int
+    last: int
+    output: object
+
+
+@contextmanager
+def observed(model: keras.Model) -> Iterator[list[Call]]:
+    """Record the calls of all layers. `layer.call` is shadowed, then laid bare again.
+
+    A layer's output cannot be had by cutting the model: inner layers of nested models
+    and of subclassed models have none of their own.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    calls: list[Call] = []
+    shadowed = []
+
+    def observe(path, layer):
+        call = layer.call
+
+        @functools.wraps(call)
+        def observer(*args, **kwargs):
+            first = len(graph.get_operations())
+            output = call(*args, **kwargs)
+            last = len(graph.get_operations())
+            calls.append(Call(layer, path, first, last, output))
+            return output
+
+        shadowed.append((layer, vars(layer).get("call")))
+        vars(layer)["call"] = observer
+
+    try:
+        seen = set()
+        for path, layer in _paths(model):
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                observe(path, layer)
+        yield calls
+    finally:
+        for layer, own in shadowed:
+            del vars(layer)["call"]
+            if own is not None:
+                vars(layer)["call"] = own
+
+
+@contextmanager
+def inlined_functions() -> Iterator[None]:
+    """Lay the operations of inner `tf.function`s open, where the rules can see them."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _paths(layer: keras.Layer, above: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """The layers within a layer, and the operations between them, with their paths."""
+    inner = list(layer._flatten_layers(include_self=False, recursive=False))
+    inner += [op for op in getattr(layer, "operations", []) if op not in inner]
+    for part in inner:
+        yield above + part.name, part
+        if isinstance(part, keras.Layer):
+            yield from _paths(part, f"{above}{part.name}/")
+
+
+def owner(calls: list[Call], op: tf.Operation) -> str:
+    """The path of the innermost layer that made an operation."""
+    index = {op.name: i for i, op in enumerate(op.graph.get_operations())}[op.name]
+    around = [call for call in calls if call.first <= index < call.last]
+    return min(around, key=lambda c: c.last - c.first).path if around else op.name
+
+
+def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
+    """The output of a layer by its address, such as `"conv1"` or `"block/conv1#2"`."""
+    name, _, number = address.partition("#")
+    paths = dict(_paths(model))
+    fits = [path for path in paths if path == name] or [
+        path for path in paths if path.rpartition("/")[2] == name
+    ]
+    layers = {id(paths[path]): paths[path] for path in fits}
+    if not layers:
+        raise ValueError(
+            f"{model.name} has no layer {name!r}. Its layers: {', '.join(paths)}"
+        )
+    if len(layers) > 1:
+        raise ValueError(
+            f"{model.name} has {len(layers)} layers named {name!r}. "
+            f"Use one of {', '.join(fits)}"
+        )
+    outputs = [call.output for call in calls if id(call.layer) in layers]
+    choices = ", ".join(f"{name}#{i}" for i in range(len(outputs)))
+    if not outputs:
+        raise ValueError(f"The layer {name!r} is not called by {model.name}.")
+    if number and not (number.isdigit() and int(number) < len(outputs)):
+        raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
+    if not number and len(outputs) > 1:
+        raise ValueError(
+            f"{model.name} calls the layer {name!r} {len(outputs)} times. "
+            f"Use one of {choices}"
+        )
+    output = outputs[int(number or 0)]
+    if not tf.is_tensor(output) or not output.dtype.is_floating:
+        raise ValueError(f"The output of the layer {name!r} is not one float tensor.")
+    return output
+
+
+def logits(output: tf.Tensor) -> tf.Tensor:
+    """The input of the softmax or sigmoid at a model's end; else the output itself."""
+    if not tf.is_tensor(output):
+        raise ValueError("The model has several outputs: choose a neuron by `layer`.")
+    tensor, moved = output, False
+    while tensor.op.type in ("Identity", "Cast", "Reshape", "Squeeze", "Transpose"):
+        moved |= tensor.op.type == "Transpose"
+        tensor = tensor.op.inputs[0]
+    if tensor.op.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+        return output
+    if moved:
+        raise ValueError(
+            "The model ends in a softmax over another axis than the last: choose the "
+            "neuron by `layer`."
+        )
+    return tensor.op.inputs[0]
+
+
+def below_rectifier(neurons: tf.Tensor, layer: str | None) -> tf.Tensor:
+    tensor = neurons
+    while tensor.op.type in ("Identity", "Cast"):
+        tensor = tensor.op.inputs[0]
+    if signal_input(tensor.op) is None:
+        raise ValueError(
+            f"{place(layer)} does not end in a rectifier: its output is what "
+            "`before_rectifier` asks for, leave that out."
+        )
+    while (index := signal_input(tensor.op)) is not None:
+        tensor = tensor.op.inputs[index]
+    return tensor
+
+
+def place(layer: str | None) -> str:
+    """How messages call the place that a `layer` argument names."""
+    return "The model's output" if layer is None else f"The layer {layer!r}"

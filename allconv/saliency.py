@@ -1,0 +1,372 @@
+"""What in an image drives a neuron: backprop, deconvnet and guided backprop.
+
+For any Keras model, without changing it or copying a weight. The model is traced once
+into a graph in which rectifiers and max-pooling have the gradients of `allconv.rules`,
+and the neuron is differentiated with respect to the images. The rules and the pictures
+are those of Springenberg et al. (2015), section 3.4 and figures 2 to 5.
+
+    maps = guided_backprop(model, images)                      # of the predicted class
+    maps = deconvnet(model, images, layer="conv6", channel=3)  # of one hidden unit
+
+    explainer = Explainer(model, "guided", layer="conv6")  # traced once,
+    maps = explainer(images, channel=3, position=(4, 4))   # called many times
+    print(explainer.audit)                                 # 6 of 6 rectifiers guided
+"""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from allconv.audit import Audit, audit
+from allconv.neurons import (
+    below_rectifier,
+    inlined_functions,
+    layer_output,
+    logits,
+    observed,
+    owner,
+    place,
+)
+from allconv.rules import RULES, Rule, overrides
+
+_STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
+
+
+def explain(
+    model: keras.Model,
+    images: np.ndarray,
+    rule: str | Rule = "guided",
+    *,
+    layer: str | None = None,
+    channel: int | Sequence[int] | None = None,
+    position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
+    target: int | Sequence[int] | None = None,
+    before_rectifier: bool = False,
+    seed: str = "one",
+    strict: bool = True,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Explain one neuron per image. To explain many, trace an `Explainer` once.
+
+    Args:
+        model: A built Keras model with one input.
+        images: Array `(n, height, width, channels)`, floating point, preprocessed as
+            the model expects.
+        rule: `"backprop"`, `"deconvnet"`, `"guided"`, or a `rules.Rule`.
+        layer: The layer whose output holds the neuron: its name, with the names of the
+            models around it where need be (`"block/conv1"`), and the number of the
+            call, from 0, where it is called more than once (`"conv1#2"`). None: the
+            model's output; where that is a softmax or a sigmoid, its input.
+        channel: Index of the neuron's channel or unit, one for all or one per image.
+            None: the channel of each image's strongest neuron.
+        position: `(row, column)` of the neuron, one for all or one per image;
+            `"max"`: the channel's maximum; `"all"`: the sum over all positions.
+        target: Without `layer`: the class, as for `channel`; None: the predicted one.
+        before_rectifier: Whether to take the value before the layer's own rectifier.
+        seed: `"one"`: the neuron counts 1. `"activation"`: it counts its activation, as
+            in Zeiler & Fergus (2014).
+        strict: Whether to refuse nonlinearities without a rule. False: the plain
+            gradient passes through them, and the audit lists them. Backprop, being
+            the plain gradient, takes them all.
+        batch_size: Number of images explained at a time.
+
+    Returns:
+        float32 array shaped as `images`, signed, every colour channel kept.
+
+    Raises:
+        ValueError: If an argument is none of the above, or the model cannot be
+            explained under the rule.
+    """
+    images = _check_images(images)
+    explainer = Explainer(
+        model,
+        rule,
+        layer=layer,
+        before_rectifier=before_rectifier,
+        seed=seed,
+        strict=strict,
+        batch_size=batch_size,
+        image_shape=images.shape[1:],
+    )
+    return explainer(images, channel=channel, position=position, target=target)
+
+
+def backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """The gradient (Simonyan et al. 2014); arguments as for `explain`."""
+    return explain(model, images, "backprop", **neuron)
+
+
+def deconvnet(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """The deconvnet (Zeiler & Fergus 2014); arguments as for `explain`."""
+    return explain(model, images, "deconvnet", **neuron)
+
+
+def guided_backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """Guided backprop (Springenberg et al. 2015); arguments as for `explain`."""
+    return explain(model, images, "guided", **neuron)
+
+
+class Explainer:
+    """One rule and one layer of a model, traced once.
+
+    Channels, positions and classes are given with the images, in any number, without
+    a new trace. Weights are read where they are: the maps follow later training.
+
+    Args:
+        model, rule, layer, before_rectifier, seed, strict, batch_size: As for
+            `explain`.
+        image_shape: `(height, width, channels)`. None: the model's input shape.
+
+    Attributes:
+        audit: The rectifiers that were found and what became of them; print it.
+        neurons: Shape of the layer's output without the batch, e.g. `(8, 8, 192)`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        rule: str | Rule = "guided",
+        *,
+        layer: str | None = None,
+        before_rectifier: bool = False,
+        seed: str = "one",
+        strict: bool = True,
+        batch_size: int = 64,
+        image_shape: tuple[int, int, int] | None = None,
+    ):
+        if not isinstance(rule, Rule) and rule not in RULES:
+            raise ValueError(
+                f"`rule` should be one of {', '.join(RULES)} or a Rule. "
+                f"Received: rule={rule!r}"
+            )
+        if seed not in ("one", "activation"):
+            raise ValueError(
+                f"`seed` should be 'one' or 'activation'. Received: seed={seed!r}"
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                "`batch_size` should be a positive integer. "
+                f"Received: batch_size={batch_size!r}"
+            )
+        self.model = model
+        self.rule = rule if isinstance(rule, Rule) else RULES[rule]
+        self.layer = layer
+        self.before_rectifier = before_rectifier
+        self.seed = seed
+        self.strict = strict
+        self.batch_size = batch_size
+        self.image_shape = _image_shape(model, image_shape)
+        self.audit: Audit
+        self.neurons: tuple[int | None, ...]
+        self._maps = tf.function(
+            self._trace,
+            input_signature=[
+                tf.TensorSpec((None, *self.image_shape), tf.float32, "images"),
+                tf.TensorSpec((None,), tf.int32, "channel"),
+                tf.TensorSpec((None, 2), tf.int32, "position"),
+            ],
+            autograph=False,
+        ).get_concrete_function()
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        *,
+        channel: int | Sequence[int] | None = None,
+        position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
+        target: int | Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Explain one neuron per image; arguments and result as for `explain`."""
+        images = _check_images(images)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(
+                f"`images` should be of shape (n, {str(self.image_shape)[1:]}. "
+                f"Received: {images.shape}"
+            )
+        if target is not None and (self.layer is not None or channel is not None):
+            raise ValueError(
+                "`target` is a class of the model's output and stands alone; in a "
+                f"layer, use `channel`. Received: target={target!r}, "
+                f"channel={channel!r}, layer={self.layer!r}"
+            )
+        name, channel = ("channel", channel) if target is None else ("target", target)
+        channel = _channels(name, channel, len(images), self.neurons[-1])
+        position = _positions(position, len(images), self.neurons)
+        maps = np.empty(images.shape, np.float32)
+        for start in range(0, len(images), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            maps[batch] = self._maps(
+                *map(tf.constant, (images[batch], channel[batch], position[batch]))
+            )
+        return maps
+
+    def _trace(self, images, channel, position):
+        graph = images.graph
+        with (
+            observed(self.model) as calls,
+            inlined_functions(),
+            keras.StatelessScope(),  # nothing the call computes stays in the model
+            graph.gradient_override_map(overrides(self.rule)),
+        ):
+            output = self.model(images, training=False)
+        if self.layer is None:
+            neurons = logits(output)
+        else:
+            neurons = layer_output(self.model, self.layer, calls)
+        if self.before_rectifier:
+            neurons = below_rectifier(neurons, self.layer)
+        if neurons.shape.rank not in (2, 4) or neurons.shape[-1] is None:
+            raise ValueError(
+                "A neuron lives in an output (n, units) or (n, height, width, "
+                f"channels). Received: {place(self.layer)} of shape {neurons.shape}"
+            )
+        self.neurons = tuple(neurons.shape[1:])
+        made_by = functools.partial(owner, calls)
+        self.audit = audit(images, neurons, self.rule, made_by)
+        whole = audit(images, tf.nest.flatten(output)[0], self.rule, made_by)
+        self._check_audit(whole)
+
+        seeds = _one_hot(neurons, channel, position)
+        if self.seed == "activation":
+            seeds *= neurons
+        (maps,) = tf.gradients(neurons, images, grad_ys=seeds)
+        if maps is None:
+            raise ValueError(f"{place(self.layer)} does not depend on the images.")
+        return maps
+
+    def _check_audit(self, whole: Audit) -> None:
+        if self.rule.name == "backprop" or not self.strict:
+            return
+        name = self.rule.name
+        if self.audit.untouched:
+            raise ValueError(
+                f"The rule {name} says nothing of {', '.join(self.audit.untouched)}. "
+                "Pass `strict=False` to use the plain gradient there, or the rule "
+                "'backprop'."
+            )
+        if not self.audit.rectifiers and not whole.rectifiers:
+            raise ValueError(
+                f"{self.model.name} has no rectifier, so that the rule {name} would be "
+                "plain backprop. Use the rule 'backprop'."
+            )
+
+
+def _one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """1 at each image's neuron, or at all positions of its channel, and 0 elsewhere."""
+    shape = tf.shape(neurons)
+    n, channels = shape[0], neurons.shape[-1]
+    columns = shape[2] if neurons.shape.rank == 4 else 1
+    flat = tf.reshape(neurons, (n, -1, channels))
+    strongest = tf.argmax(tf.reduce_max(flat, 1), 1, tf.int32)
+    channel = tf.where(channel == _STRONGEST, strongest, channel)
+    row, column = position[:, 0], position[:, 1]
+    peak = tf.argmax(tf.gather(flat, channel, axis=2, batch_dims=1), 1, tf.int32)
+    place = tf.where(row == _STRONGEST, peak, row * columns + column)
+    at = tf.one_hot(place, tf.shape(flat)[1], dtype=neurons.dtype)
+    at = tf.where((row == _EVERYWHERE)[:, None], tf.ones_like(at), at)
+    of = tf.one_hot(channel, channels, dtype=neurons.dtype)
+    return tf.reshape(at[:, :, None] * of[:, None, :], shape)
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            "`images` should be floating point, preprocessed as for the model. "
+            f"Received: dtype={images.dtype}"
+        )
+    if images.ndim != 4:
+        hint = " One image is images[None]." if images.ndim == 3 else ""
+        raise ValueError(
+            "`images` should be of shape (n, height, width, channels)."
+            f"{hint} Received: {images.shape}"
+        )
+    images = images.astype(np.float32, copy=False)
+    if not np.isfinite(images).all():
+        bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
+        raise ValueError(
+            "`images` should be finite. Received: NaN or infinity in image "
+            f"{bad[0]} ({len(bad)} of {len(images)} images)"
+        )
+    return images
+
+
+def _image_shape(
+    model: keras.Model, image_shape: tuple[int, int, int] | None
+) -> tuple[int, int, int]:
+    """The shape to trace with: the one that was asked for, if it fits the model's."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` should be a Keras model. Received: {model!r}")
+    if not model.built:
+        raise ValueError(
+            f"{model.name} has no weights yet: build it, or call it on images, first."
+        )
+    if len(getattr(model, "inputs", None) or [None]) > 1:
+        raise ValueError(
+            f"`model` should have one input. Received: {model.name} with "
+            f"{len(model.inputs)} inputs"
+        )
+    own = getattr(model, "input_shape", None)
+    if own is None:
+        own = (None, *(image_shape or (None,) * 3))
+    if len(own) != 4:
+        raise ValueError(
+            "`model` should take images (n, height, width, channels). Received: "
+            f"{model.name} with input shape {own}"
+        )
+    shape = tuple(own[1:] if image_shape is None else image_shape)
+    if None in shape or len(shape) != 3:
+        raise ValueError(
+            f"{model.name} takes images of any size: give `image_shape` as (height, "
+            f"width, channels). Received: image_shape={image_shape}"
+        )
+    if any(n not in (None, m) for n, m in zip(own[1:], shape, strict=True)):
+        raise ValueError(
+            f"{model.name} takes images of shape {tuple(own[1:])}. Received: {shape}"
+        )
+    return shape
+
+
+def _channels(name: str, channel, n: int, channels: int) -> np.ndarray:
+    """One channel per image; `_STRONGEST` stands for None."""
+    if channel is None:
+        return np.full(n, _STRONGEST, np.int32)
+    array = np.asarray(channel)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((), (n,))
+        or (array < 0).any()
+        or (array >= channels).any()
+    ):
+        raise ValueError(
+            f"`{name}` should be an integer from 0 to {channels - 1}, one for all or "
+            f"one for each of {n} images. Received: {name}={channel!r}"
+        )
+    return np.broadcast_to(array, n).astype(np.int32)
+
+
+def _positions(position, n: int, neurons: tuple[int | None, ...]) -> np.ndarray:
+    """One (row, column) per image, or the codes of "max" and "all"."""
+    codes = {"max": _STRONGEST, "all": _EVERYWHERE}
+    if isinstance(position, str) and position in codes:
+        return np.full((n, 2), codes[position], np.int32)
+    sizes = neurons[:-1]
+    if not sizes:
+        raise ValueError(
+            f"The neurons {neurons} have no position. Received: position={position!r}"
+        )
+    array = np.asarray(position)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((2,), (n, 2))
+        or (array < 0).any()
+        or (array >= sizes).any()
+    ):
+        raise ValueError(
+            f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
+            f"for all or one for each of {n} images. Received: position={position!r}"
+        )
+    return np.broadcast_to(array, (n, 2)).astype(np.int32)
