@@ -25,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for wrong input)."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.command not in (_list, _table):  # those answer in a second
+            _import_tensorflow()
         arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head`
@@ -103,6 +105,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow without the lines that it prints about itself."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _list(arguments) -> None:

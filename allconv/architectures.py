@@ -199,6 +199,14 @@ def map_sizes(name: str, size: int | None = None) -> list[int]:
     return sizes
 
 
+def smallest_input(name: str) -> int:
+    """The least input width, in pixels, that leaves a position at every row."""
+    n = 1
+    while min(map_sizes(name, n)) < 1:
+        n += 1
+    return n
+
+
 def count_parameters(name: str, classes: int | None = None) -> int:
     """Weights and biases of a network, by arithmetic on its rows."""
     architecture = get(name)

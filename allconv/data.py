@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import filelock
-import keras
 import numpy as np
 
 from allconv.checkpoint import write_bytes
@@ -124,7 +123,8 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     folder = data_dir or os.environ.get("ALLCONV_DATA")
     if folder:
         return Path(folder).expanduser()
-    return Path(keras.config.keras_home()) / "datasets" / "allconv"
+    keras_home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(keras_home) / "datasets" / "allconv"
 
 
 def is_cached(name: str, data_dir: str | Path | None = None) -> bool:

@@ -1,7 +1,7 @@
 """Keras builders of the paper's networks, in the grammar of `keras.applications`.
 
-One loop turns the rows of `architectures` into layers; every public builder is that loop
-with a name.
+One loop turns the rows of `architectures` into layers; every public builder is that
+loop with a name.
 """
 
 from collections.abc import Callable
@@ -125,9 +125,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout) -> None:
         )
     for n in input_shape[:2]:
         if n is not None and min(architectures.map_sizes(name, n)) < 1:
-            smallest = next(
-                s for s in range(1, 999) if min(architectures.map_sizes(name, s)) > 0
-            )
+            smallest = architectures.smallest_input(name)
             raise ValueError(
                 f"{name} needs images of at least {smallest} x {smallest} pixels. "
                 f"Received: input_shape={input_shape}"
