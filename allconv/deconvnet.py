@@ -1,0 +1,280 @@
+"""The reverse pass of a deconvnet, step by step, and projections without an image.
+
+A deconvnet runs a network backwards (Zeiler & Fergus 2014, section 2.1): one neuron is
+kept, all others of its layer are set to zero, and the signal goes down through the
+steps of the network in reverse.
+
+    max-pooling   put the signal where the maximum was: the switch, noted on the way up
+    rectifier     rectify the signal
+    convolution   convolve with the transposed filters; biases play no part
+
+With other masks at the rectifiers, the same pass gives backprop and guided backprop.
+The steps are in `allconv.steps`. Nothing here is shared with `allconv.saliency`: the
+two are written apart so that they can check each other.
+
+Pooling windows may overlap: what they send to one cell is added. Of equal maxima the
+first in reading order gets the signal, as in TensorFlow on a CPU. So a dead window,
+whose maximum is not above zero although its unit speaks in the reverse pass, sends its
+signal to its first cell; `dead_windows="drop"` drops it instead.
+"""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from keras import layers
+
+from allconv import steps
+
+# Which masks a rule applies at a rectifier: (where it was active, where R > 0).
+MASKS = {"backprop": (True, False), "deconvnet": (False, True), "guided": (True, True)}
+
+
+def reverse(
+    model: keras.Model,
+    images: np.ndarray,
+    rule: str = "deconvnet",
+    *,
+    layer: str | None = None,
+    channel: int | None = None,
+    position: tuple[int, int] | str = "max",
+    before_rectifier: bool = False,
+    seed: str = "one",
+    pool: str = "switch",
+    dead_windows: str = "keep",
+) -> np.ndarray:
+    """Carry one neuron of each image down to the pixels.
+
+    Args:
+        model: A Sequential or functional model that is a chain of convolutions,
+            rectifiers, pooling, padding, batch normalisation, dropout and dense layers.
+        images: float32 array `(n, height, width, channels)`.
+        rule: `"deconvnet"`, `"backprop"` or `"guided"`.
+        layer: Name of the neuron's layer; None: the model's logits.
+        channel: Its channel or unit; None: that of each image's strongest neuron.
+        position: `(row, column)`; `"max"`: where the channel is strongest; `"all"`.
+        before_rectifier: Whether to take the value before the layer's own rectifier.
+        seed: The neuron's signal: `"one"`, or `"activation"`.
+        pool: Where a pooling window sends its signal: `"switch"` to the maximum,
+            `"centre"` to its middle cell, `"spread"` to all its cells in equal parts.
+        dead_windows: `"keep"` or `"drop"` the signal of windows without a positive
+            value.
+
+    Returns:
+        float32 array shaped as `images`.
+
+    Raises:
+        ValueError: If an argument is none of these, or the model is not such a chain.
+    """
+    _check("rule", rule, MASKS)
+    _check("seed", seed, ("one", "activation"))
+    _check("pool", pool, ("switch", "centre", "spread"))
+    _check("dead_windows", dead_windows, ("keep", "drop"))
+    chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
+    activations = np.asarray(images, np.float32)
+    for step in chain:
+        activations = step.up(activations)
+    signal = _one_hot(activations, channel, position)
+    if seed == "activation":
+        signal *= activations
+    for step in reversed(chain):
+        signal = step.down(signal)
+    return signal
+
+
+def project(
+    model: keras.Model, layer: str, channel: int | list[int] | None = None
+) -> np.ndarray:
+    """Project units of a network without max-pooling to pixels, with no image at all.
+
+    Without pooling there are no switches, and nothing in a deconvnet depends on the
+    image: a unit has one picture (Springenberg et al. 2015, section 3.4 and figure 2).
+    The unit is one whose receptive field lies inside the image.
+
+    Args:
+        model: A chain as for `reverse`, without max-pooling up to `layer`.
+        layer: Name of a convolution, or of the rectifier after it.
+        channel: A channel, or several; None: all.
+
+    Returns:
+        float32 array `(size, size, 3)` of the size of the receptive field; with
+        several channels, `(n, size, size, 3)`.
+
+    Raises:
+        ValueError: If a step up to `layer` depends on the image or on its size.
+    """
+    chain = _up_to(model, layer, False, MASKS["deconvnet"], "switch", "keep")
+    free = (steps.Convolution, steps.DepthwiseConvolution, steps.Rectifier)
+    free += (steps.AveragePool, steps.Scale, steps.ZeroPad)
+    for step in chain:
+        if not isinstance(step, free):
+            raise ValueError(
+                f"{type(step).__name__} below the layer {layer!r} depends on the image "
+                "or its size: use `reverse` with an image."
+            )
+    filters = next(
+        step.filters
+        for step in reversed(chain)
+        if isinstance(step, steps.Convolution | steps.DepthwiseConvolution)
+    )
+    if channel is None:
+        channel = range(filters)
+    signal = np.eye(filters, dtype=np.float32)[np.atleast_1d(channel), None, None]
+    for step in reversed(chain):
+        if not isinstance(step, steps.ZeroPad):  # the unit is far from the border
+            signal = step.down(signal)
+    return signal[0] if np.ndim(channel) == 0 else signal
+
+
+def _up_to(model, layer, before_rectifier, *options) -> list:
+    """The steps of a model up to a layer, or up to the softmax at its end."""
+    rows = list(_rows(model, *options))
+    names = [path for path, _ in rows]
+    if layer is None:
+        if isinstance(rows[-1][1], steps.Softmax):
+            rows.pop()
+    else:
+        ends = [i for i, p in enumerate(names) if layer in (p, p.rpartition("/")[2])]
+        if not ends:
+            raise ValueError(
+                f"{model.name} has no layer {layer!r} with a step of its own. Such "
+                f"layers: {', '.join(dict.fromkeys(names))}"
+            )
+        rows = rows[: ends[-1] + 1]
+    chain = [step for _, step in rows]
+    if before_rectifier:
+        if not isinstance(chain[-1], steps.Rectifier):
+            raise ValueError(f"The layer {layer!r} does not end in a rectifier.")
+        chain.pop()
+    if any(isinstance(step, steps.Softmax) for step in chain):
+        raise ValueError(f"A softmax lies below the layer {layer!r}.")
+    return chain
+
+
+def _rows(model, *options, above="") -> Iterator[tuple[str, object]]:
+    """(path, step) for each step of each layer, from the images up."""
+    operations = getattr(model, "operations", model.layers)
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+        raise ValueError(
+            f"`model` should be Sequential or functional. Received: {model.name}, a "
+            f"{type(model).__name__}"
+        )
+    for layer in operations:
+        if isinstance(layer, keras.Model):
+            yield from _rows(layer, *options, above=f"{above}{layer.name}/")
+            continue
+        try:
+            layer.input  # noqa: B018  raises where a layer is called more than once
+        except (AttributeError, ValueError) as error:
+            raise ValueError(
+                f"`model` should call each layer once. Received: {layer.name}"
+            ) from error
+        for step in _steps(layer, *options):
+            yield above + layer.name, step
+
+
+def _steps(layer, masks, pool, dead_windows) -> list:
+    """The steps of one layer."""
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ValueError(f"The layer {layer.name!r} has its channels first.")
+    match layer:
+        case layers.InputLayer() | layers.Dropout() | layers.SpatialDropout2D():
+            return []
+        case layers.Conv2D():
+            window = _window(layer.kernel_size, layer, layer.dilation_rate)
+            step = steps.Convolution(window, *_weights(layer), groups=layer.groups)
+            return [step, *_activation(layer, masks)]
+        case layers.DepthwiseConv2D():
+            window = _window(layer.kernel_size, layer, layer.dilation_rate)
+            step = steps.DepthwiseConvolution(window, *_weights(layer))
+            return [step, *_activation(layer, masks)]
+        case layers.Dense():
+            return [steps.Dense(*_weights(layer)), *_activation(layer, masks)]
+        case layers.Activation():
+            return _activation(layer, masks)
+        case layers.LeakyReLU():
+            return [steps.Rectifier(masks, layer.negative_slope)]
+        case layers.ReLU(threshold=0, max_value=None):
+            return [steps.Rectifier(masks, layer.negative_slope)]
+        case layers.ReLU(threshold=0, negative_slope=0):
+            return [steps.Rectifier(masks, ceiling=layer.max_value)]
+        case layers.Softmax():
+            return [steps.Softmax()]
+        case layers.MaxPooling2D():
+            window = _window(layer.pool_size, layer)
+            return [steps.MaxPool(window, pool, dead_windows)]
+        case layers.AveragePooling2D():
+            return [steps.AveragePool(_window(layer.pool_size, layer))]
+        case layers.GlobalAveragePooling2D():
+            return [steps.GlobalAveragePool(layer.keepdims)]
+        case layers.ZeroPadding2D():
+            return [steps.ZeroPad(layer.padding)]
+        case layers.Flatten():
+            return [steps.Flatten()]
+        case layers.BatchNormalization():
+            return [_scale(layer)]
+    raise ValueError(
+        f"The explicit pass has no step for {layer.name!r}, a "
+        f"{type(layer).__name__}. Use `allconv.saliency`."
+    )
+
+
+def _window(size, layer, dilation=(1, 1)) -> steps.Window:
+    return steps.Window(size, layer.strides, dilation, layer.padding)
+
+
+def _weights(layer) -> list[np.ndarray]:
+    return [np.asarray(weight, np.float32) for weight in layer.get_weights()]
+
+
+def _activation(layer, masks) -> list:
+    name = getattr(layer.activation, "__name__", str(layer.activation))
+    variants = {
+        "linear": [],
+        "relu": [steps.Rectifier(masks)],
+        "relu6": [steps.Rectifier(masks, ceiling=6)],
+        "leaky_relu": [steps.Rectifier(masks, slope=0.2)],
+        "softmax": [steps.Softmax()],
+    }
+    if name not in variants:
+        raise ValueError(
+            f"The explicit pass has no step for the activation {name} of "
+            f"{layer.name!r}. Use `allconv.saliency`."
+        )
+    return variants[name]
+
+
+def _scale(layer) -> steps.Scale:
+    if layer.axis not in (-1, 3):
+        raise ValueError(f"The layer {layer.name!r} does not normalise channels.")
+    mean, variance = map(np.asarray, (layer.moving_mean, layer.moving_variance))
+    scale = 1 / np.sqrt(variance + np.float32(layer.epsilon))
+    if layer.scale:
+        scale = scale * np.asarray(layer.gamma)
+    shift = -mean * scale + (np.asarray(layer.beta) if layer.center else 0)
+    return steps.Scale(scale.astype(np.float32), shift.astype(np.float32))
+
+
+def _one_hot(activations, channel, position) -> np.ndarray:
+    """1 at the chosen neurons of each image, 0 elsewhere."""
+    signal = np.zeros_like(activations)
+    for n, activation in enumerate(activations):
+        best = activation if channel is None else activation[..., channel]
+        index = np.unravel_index(np.argmax(best), best.shape)
+        chosen = index[-1] if channel is None else channel
+        if activation.ndim == 1:
+            signal[n, chosen] = 1
+        elif position == "all":
+            signal[n, ..., chosen] = 1
+        else:
+            row, column = index[:2] if position == "max" else position
+            signal[n, row, column, chosen] = 1
+    return signal
+
+
+def _check(name, value, choices) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` should be one of {', '.join(choices)}. "
+            f"Received: {name}={value!r}"
+        )
