@@ -92,17 +92,8 @@ def occlusion(
     rows, columns = (starts(length, size, stride) for length in (height, width))
     if layer is not None:
         probes.spatial(model, layer)
-    measure = _measurer(
-        probes.reader(
-            model,
-            [layer] if layer else (),
-            from_logits=from_logits,
-            preprocess=preprocess,
-        ),
-        images,
-        size,
-        colour,
-    )
+    read = probes.reader(model, [layer] if layer else (), preprocess)
+    measure = _measurer(read, from_logits, images, size, colour)
 
     # The unchanged image is one more window, which lies below the image.
     index = np.arange(n)
@@ -205,7 +196,7 @@ def _nearest(first, size, length):
     return np.abs(np.arange(length)[:, None] - centre).argmin(axis=1)
 
 
-def _measurer(read, images, size, colour):
+def _measurer(read, from_logits, images, size, colour):
     """Compile: image numbers and window corners -> probabilities, summed maps."""
     height, width = images.shape[1:3]
     images = tf.constant(images)
@@ -222,9 +213,8 @@ def _measurer(read, images, size, colour):
             covers(tops, height)[:, :, None, None]
             & covers(lefts, width)[:, None, :, None]
         )
-        features, probabilities = read(
-            tf.where(square, colour, tf.gather(images, index))
-        )
+        features, output = read(tf.where(square, colour, tf.gather(images, index)))
+        probabilities = probes.probabilities_of(output, from_logits)
         if not features:
             return probabilities, tf.zeros((tf.shape(index)[0], 1))
         return probabilities, tf.reduce_sum(features[0], axis=(1, 2))

@@ -20,24 +20,22 @@ BATCH_PIXELS = 2**18  # 256 images of 32 x 32, 5 of 224 x 224
 def reader(
     model: keras.Model,
     layers: Sequence[str] = (),
-    *,
-    from_logits: bool = False,
     preprocess: Preprocess | None = None,
 ) -> Callable[[tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
-    """Make a function from images to features and class probabilities.
+    """Make a function from images to the features of layers and the output.
 
     Args:
-        model: Any Keras model with one output `(batch, classes)`. With `layers`, it
-            must be Sequential or functional.
-        layers: Names of layers, of the model itself rather than of a model within.
-        from_logits: Whether the model ends in logits; softmax is then applied.
-        preprocess: NumPy function from images to the model's inputs, same height and
-            width; None: the images are the model's inputs.
+        model: Any Keras model with one input and one output. With `layers`, it must be
+            Sequential or functional.
+        layers: Names of layers, of the model itself rather than of a model within. One
+            that is applied several times is read the first time.
+        preprocess: NumPy function from images to the model's inputs, of the same shape;
+            None: the images are the model's inputs.
 
     Returns:
         A function of a float32 tensor `(batch, height, width, channels)`, to be called
         in a `tf.function`. It returns the features, one float32 tensor per layer, and
-        the probabilities, float32 `(batch, classes)`. The model is in inference mode.
+        the model's output, float32. The model is in inference mode.
 
     Raises:
         ValueError: If a layer cannot be read, or the model has several outputs.
@@ -54,24 +52,34 @@ def reader(
 
     def read(images: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         if preprocess is not None:
-            channels = images.shape[-1] if not layers else model.inputs[0].shape[-1]
-            shape = (*images.shape[:-1], channels)
-            images = tf.numpy_function(
+            inputs = tf.numpy_function(
                 lambda x: np.asarray(preprocess(x), np.float32), [images], tf.float32
             )
-            images = tf.ensure_shape(images, shape)
+            images = tf.ensure_shape(inputs, images.shape)
         outputs = network(images, training=False)
-        *features, scores = outputs if layers else [outputs]
-        if not hasattr(scores, "shape") or len(scores.shape) != 2:
+        *features, output = outputs if layers else [outputs]
+        if not tf.is_tensor(output):
             raise ValueError(
-                "The model should give class scores (batch, classes). "
-                f"Received: {getattr(scores, 'shape', type(scores))}"
+                "The model should have one output, class scores. "
+                f"Received: {type(output).__name__}"
             )
-        scores = tf.cast(scores, tf.float32)
-        probabilities = tf.nn.softmax(scores) if from_logits else scores
-        return [tf.cast(f, tf.float32) for f in features], probabilities
+        return [tf.cast(f, tf.float32) for f in features], tf.cast(output, tf.float32)
 
     return read
+
+
+def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
+    """Class probabilities `(batch, classes)` from a model's output.
+
+    Raises:
+        ValueError: If the output is not of rank 2.
+    """
+    if len(output.shape) != 2:
+        raise ValueError(
+            "The model should give class scores (batch, classes). "
+            f"Received: output of shape {output.shape}"
+        )
+    return tf.nn.softmax(output) if from_logits else output
 
 
 def _output(model: keras.Model, name: str) -> keras.KerasTensor:
@@ -85,10 +93,7 @@ def _output(model: keras.Model, name: str) -> keras.KerasTensor:
         raise ValueError(
             f"The model has no layer {name!r}. Its layers are {', '.join(names)}."
         )
-    try:
-        output = model.get_layer(name).output
-    except AttributeError:  # a layer that is applied more than once
-        output = None
+    output = model.get_layer(name).output
     if not keras.utils.is_keras_tensor(output):
         raise ValueError(f"Layer {name!r} has several outputs; name another layer.")
     return output
