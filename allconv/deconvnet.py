@@ -153,8 +153,15 @@ def _up_to(model, layer, before_rectifier, *options) -> list:
 
 def _rows(model, *options, above="") -> Iterator[tuple[str, object]]:
     """(path, step) for each step of each layer, from the images up."""
-    operations = getattr(model, "operations", model.layers)
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+    if isinstance(model, keras.Sequential):
+        operations = model.layers
+    elif hasattr(model, "operations"):
+        operations = model.operations
+        if len(model._nodes) > len(operations):
+            raise ValueError(
+                f"{model.name} calls a layer twice. Use `allconv.saliency`."
+            )
+    else:
         raise ValueError(
             f"`model` should be Sequential or functional. Received: {model.name}, a "
             f"{type(model).__name__}"
@@ -163,12 +170,6 @@ def _rows(model, *options, above="") -> Iterator[tuple[str, object]]:
         if isinstance(layer, keras.Model):
             yield from _rows(layer, *options, above=f"{above}{layer.name}/")
             continue
-        try:
-            layer.input  # noqa: B018  raises where a layer is called more than once
-        except (AttributeError, ValueError) as error:
-            raise ValueError(
-                f"`model` should call each layer once. Received: {layer.name}"
-            ) from error
         for step in _steps(layer, *options):
             yield above + layer.name, step
 

@@ -160,13 +160,13 @@ class Explainer:
         self.batch_size = batch_size
         self.image_shape = _image_shape(model, image_shape)
         self.audit: Audit
-        self.neurons: tuple[int | None, ...]
+        self.neurons: tuple[int, ...]
         self._maps = tf.function(
             self._trace,
             input_signature=[
                 tf.TensorSpec((None, *self.image_shape), tf.float32, "images"),
                 tf.TensorSpec((None,), tf.int32, "channel"),
-                tf.TensorSpec((None, 2), tf.int32, "position"),
+                tf.TensorSpec((None,), tf.int32, "position"),
             ],
             autograph=False,
         ).get_concrete_function()
@@ -194,7 +194,7 @@ class Explainer:
             )
         name, channel = ("channel", channel) if target is None else ("target", target)
         channel = _channels(name, channel, len(images), self.neurons[-1])
-        position = _positions(position, len(images), self.neurons)
+        position = _positions(position, len(images), self.neurons[:-1])
         maps = np.empty(images.shape, np.float32)
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -218,7 +218,7 @@ class Explainer:
             neurons = layer_output(self.model, self.layer, calls)
         if self.before_rectifier:
             neurons = below_rectifier(neurons, self.layer)
-        if neurons.shape.rank not in (2, 4) or neurons.shape[-1] is None:
+        if neurons.shape.rank not in (2, 4) or None in neurons.shape[1:]:
             raise ValueError(
                 "A neuron lives in an output (n, units) or (n, height, width, "
                 f"channels). Received: {place(self.layer)} of shape {neurons.shape}"
@@ -256,19 +256,16 @@ class Explainer:
 
 def _one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     """1 at each image's neuron, or at all positions of its channel, and 0 elsewhere."""
-    shape = tf.shape(neurons)
-    n, channels = shape[0], neurons.shape[-1]
-    columns = shape[2] if neurons.shape.rank == 4 else 1
-    flat = tf.reshape(neurons, (n, -1, channels))
+    channels = neurons.shape[-1]
+    flat = tf.reshape(neurons, (tf.shape(neurons)[0], -1, channels))
     strongest = tf.argmax(tf.reduce_max(flat, 1), 1, tf.int32)
     channel = tf.where(channel == _STRONGEST, strongest, channel)
-    row, column = position[:, 0], position[:, 1]
-    peak = tf.argmax(tf.gather(flat, channel, axis=2, batch_dims=1), 1, tf.int32)
-    place = tf.where(row == _STRONGEST, peak, row * columns + column)
-    at = tf.one_hot(place, tf.shape(flat)[1], dtype=neurons.dtype)
-    at = tf.where((row == _EVERYWHERE)[:, None], tf.ones_like(at), at)
-    of = tf.one_hot(channel, channels, dtype=neurons.dtype)
-    return tf.reshape(at[:, :, None] * of[:, None, :], shape)
+    of = tf.one_hot(channel, channels, dtype=flat.dtype)[:, None, :]
+    peak = tf.argmax(tf.reduce_sum(flat * of, 2), 1, tf.int32)
+    position = tf.where(position == _STRONGEST, peak, position)[:, None]
+    places = tf.range(tf.shape(flat)[1])
+    at = (position == places) | (position == _EVERYWHERE)
+    return tf.reshape(tf.cast(at, flat.dtype)[:, :, None] * of, tf.shape(neurons))
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:
@@ -348,15 +345,15 @@ def _channels(name: str, channel, n: int, channels: int) -> np.ndarray:
     return np.broadcast_to(array, n).astype(np.int32)
 
 
-def _positions(position, n: int, neurons: tuple[int | None, ...]) -> np.ndarray:
-    """One (row, column) per image, or the codes of "max" and "all"."""
+def _positions(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
+    """One position per image, counted in reading order, or the code of its name."""
     codes = {"max": _STRONGEST, "all": _EVERYWHERE}
     if isinstance(position, str) and position in codes:
-        return np.full((n, 2), codes[position], np.int32)
-    sizes = neurons[:-1]
+        return np.full(n, codes[position], np.int32)
     if not sizes:
         raise ValueError(
-            f"The neurons {neurons} have no position. Received: position={position!r}"
+            "The neurons are units without a position, not maps. "
+            f"Received: position={position!r}"
         )
     array = np.asarray(position)
     if (
@@ -369,4 +366,4 @@ def _positions(position, n: int, neurons: tuple[int | None, ...]) -> np.ndarray:
             f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
             f"for all or one for each of {n} images. Received: position={position!r}"
         )
-    return np.broadcast_to(array, (n, 2)).astype(np.int32)
+    return np.broadcast_to(array @ [sizes[1], 1], n).astype(np.int32)

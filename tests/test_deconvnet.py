@@ -1,0 +1,310 @@
+"""The explicit reverse pass, against loops over single cells and typed-in numbers."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from allconv import deconvnet, steps
+
+RULES = ("backprop", "deconvnet", "guided")
+
+# The network of captum's tests: a 3x3 convolution with two filters of ones, biases -50
+# and -75, a rectifier, and a dense unit that adds five and subtracts three of its
+# inputs in channel-major order. Backprop was worked out by hand.
+GOLD = {
+    "backprop": [[0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]],
+    "guided": [[0, 1, 1, 1], [1, 3, 3, 2], [1, 3, 3, 2], [1, 2, 2, 1]],
+    "deconvnet": [[2, 3, 3, 1], [3, 5, 5, 2], [3, 5, 5, 2], [1, 2, 2, 1]],
+}
+
+
+def gold_network():
+    """The network of `GOLD`, and its one image."""
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            layers.Conv2D(2, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(2, name="dense"),
+        ]
+    )
+    unit = np.array([1, 1, 1, 1, 1, -1, -1, -1], "float32")
+    unit = unit.reshape(2, 2, 2).transpose(1, 2, 0).reshape(8)  # channels last
+    model.set_weights(
+        [
+            np.ones((3, 3, 1, 2), "float32"),
+            np.array([-50, -75], "float32"),
+            np.stack([unit, -unit], axis=1),
+            np.zeros(2, "float32"),
+        ]
+    )
+    return model, np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gold(rule):
+    model, image = gold_network()
+    maps = deconvnet.reverse(model, image, rule, channel=0)
+    np.testing.assert_array_equal(maps[0, ..., 0], GOLD[rule])
+
+
+def slow_rule(rule, x, signal):
+    """What one rectifier passes down, cell by cell."""
+    out = np.zeros_like(signal)
+    for index in np.ndindex(x.shape):
+        active, speaks = x[index] > 0, signal[index] > 0
+        passes = {
+            "backprop": active,
+            "deconvnet": speaks,
+            "guided": active and speaks,
+        }[rule]
+        out[index] = signal[index] if passes else 0
+    return out
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_against_cell_by_cell(rule):
+    rng = np.random.default_rng(0)
+    x, signal = rng.integers(-3, 4, (2, 2, 5, 4, 3)).astype("float32")
+    rectifier = steps.Rectifier(deconvnet.MASKS[rule])
+    np.testing.assert_array_equal(rectifier.up(x), np.maximum(x, 0))
+    np.testing.assert_array_equal(rectifier.down(signal), slow_rule(rule, x, signal))
+
+
+def matrix_of(model, shape):
+    """A linear model as a matrix and a constant, one basis image at a time."""
+    zero = np.zeros((1, *shape), "float32")
+    constant = model(zero).numpy().ravel()
+    columns = []
+    for i in range(zero.size):
+        basis = zero.copy()
+        basis.flat[i] = 1
+        columns.append(model(basis).numpy().ravel() - constant)
+    return np.array(columns).T, constant
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_two_layers_against_matrices(rule):
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    first = keras.Sequential(
+        [keras.Input((5, 5, 2)), layers.Conv2D(3, 3, strides=2, padding="same")]
+    )
+    second = keras.Sequential([keras.Input((3, 3, 3)), layers.Conv2D(4, 2)])
+    for layer in (first.layers[0], second.layers[0]):
+        layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
+    model = keras.Sequential([keras.Input((5, 5, 2)), first, layers.ReLU(), second])
+    image = rng.normal(size=(1, 5, 5, 2)).astype("float32")
+
+    A, a = matrix_of(first, (5, 5, 2))
+    B, _ = matrix_of(second, (3, 3, 3))
+    unit = np.ravel_multi_index((1, 0, 2), (2, 2, 4))
+    expected = A.T @ slow_rule(rule, A @ image.ravel() + a, B[unit])
+    maps = deconvnet.reverse(model, image, rule, channel=2, position=(1, 0))
+    np.testing.assert_allclose(maps.ravel(), expected, rtol=1e-5, atol=1e-6)
+
+
+windows = st.fixed_dictionaries(
+    {
+        "kernel": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        "strides": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        "padding": st.sampled_from(["same", "valid"]),
+    }
+)
+sizes = st.tuples(st.integers(3, 8), st.integers(3, 8))
+
+
+def slow_windows(size, kernel, strides, padding):
+    """The cells of each pooling window in reading order, TensorFlow's geometry."""
+    if padding == "same":
+        out = [-(-n // s) for n, s in zip(size, strides, strict=True)]
+        pads = [
+            max((o - 1) * s + k - n, 0) // 2
+            for n, k, s, o in zip(size, kernel, strides, out, strict=True)
+        ]
+    else:
+        out = [(n - k) // s + 1 for n, k, s in zip(size, kernel, strides, strict=True)]
+        pads = [0, 0]
+    for row, column in np.ndindex(*out):
+        corner = row * strides[0] - pads[0], column * strides[1] - pads[1]
+        cells = [(corner[0] + i, corner[1] + j) for i, j in np.ndindex(*kernel)]
+        inside = [(i, j) for i, j in cells if 0 <= i < size[0] and 0 <= j < size[1]]
+        middle = (kernel[0] - 1) // 2 * kernel[1] + (kernel[1] - 1) // 2
+        yield (row, column), inside, cells[middle]
+
+
+@settings(deadline=None, max_examples=60)
+@given(window=windows, size=sizes, seed=st.integers(0, 99), data=st.data())
+def test_pooling_against_cell_by_cell(window, size, seed, data):
+    route = data.draw(st.sampled_from(["switch", "centre", "spread"]))
+    dead = data.draw(st.sampled_from(["keep", "drop"]))
+    rng = np.random.default_rng(seed)
+    x = np.maximum(rng.integers(-2, 3, (1, *size, 1)), 0).astype("float32")  # ties
+    pool = steps.MaxPool(
+        steps.Window(window["kernel"], window["strides"], (1, 1), window["padding"]),
+        route,
+        dead,
+    )
+    y = pool.up(x)
+    signal = rng.integers(-4, 5, y.shape).astype("float32")
+    expected_y, expected = np.zeros_like(y), np.zeros_like(x)
+    for (row, column), cells, middle in slow_windows(size, **window):
+        values = [x[0, i, j, 0] for i, j in cells]
+        expected_y[0, row, column, 0] = max(values)
+        if dead == "drop" and max(values) <= 0:
+            continue
+        first = cells[values.index(max(values))]
+        to = {"switch": [first], "centre": [middle], "spread": cells}[route]
+        for i, j in to:
+            expected[0, i, j, 0] += signal[0, row, column, 0] / len(to)
+    np.testing.assert_array_equal(y, expected_y)
+    np.testing.assert_allclose(pool.down(signal), expected, atol=1e-5)
+
+
+def linear_steps():
+    """Steps for which <up(x) - up(0), s> = <x, down(s)>, with Keras' layer for each."""
+    common = {"kernel_size": 3, "bias_initializer": "normal"}
+    return [
+        layers.Conv2D(4, strides=2, padding="same", **common),
+        layers.Conv2D(4, strides=(1, 2), padding="valid", **common),
+        layers.Conv2D(4, dilation_rate=2, padding="same", **common),
+        layers.Conv2D(6, groups=2, **common),
+        layers.DepthwiseConv2D(depth_multiplier=2, strides=2, padding="same", **common),
+        layers.AveragePooling2D(3, 2, padding="same"),
+        layers.AveragePooling2D(2, 1, padding="valid"),
+        layers.GlobalAveragePooling2D(),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.ZeroPadding2D(((1, 0), (2, 3))),
+        layers.BatchNormalization(
+            gamma_initializer="normal",
+            beta_initializer="normal",
+            moving_mean_initializer="normal",
+        ),
+        layers.Flatten(),
+        layers.Dense(3, bias_initializer="normal"),
+    ]
+
+
+@pytest.mark.parametrize("layer", linear_steps(), ids=lambda layer: layer.name)
+def test_linear_steps_are_keras_up_and_its_adjoint_down(layer):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 7, 6, 4)).astype("float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    (_, step), *rest = deconvnet._rows(model, deconvnet.MASKS["backprop"], "switch", "")
+    assert not rest
+    y = step.up(x)
+    np.testing.assert_allclose(y, model(x), rtol=1e-4, atol=1e-5)
+    signal = rng.normal(size=y.shape).astype("float32")
+    down = step.down(signal)
+    assert down.shape == x.shape
+    assert down.dtype == np.float32
+    up = np.sum((y - step.up(0 * x)) * signal, dtype="float64")
+    step.up(x)
+    np.testing.assert_allclose(up, np.sum(x * down, dtype="float64"), rtol=1e-4)
+
+
+def test_dead_window_speaks_from_its_first_cell_or_not_at_all():
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.ReLU(), layers.MaxPooling2D(2, name="pool")]
+    )
+    image = np.full((1, 4, 4, 1), -1, "float32")
+    at = {"layer": "pool", "channel": 0, "position": (1, 1)}
+    kept = deconvnet.reverse(model, image, **at)
+    assert np.argwhere(kept[0, ..., 0]).tolist() == [[2, 2]]
+    assert not deconvnet.reverse(model, image, dead_windows="drop", **at).any()
+
+
+def plain_network(padding="same"):
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [
+            keras.Input((24, 24, 3)),
+            layers.Conv2D(4, 3, padding=padding, name="conv1"),
+            layers.BatchNormalization(gamma_initializer="normal"),
+            layers.ReLU(),
+            layers.ZeroPadding2D(1),
+            layers.Conv2D(5, 3, strides=2, activation="relu", name="conv2"),
+            layers.DepthwiseConv2D(2, dilation_rate=2, activation="relu", name="conv3"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(2, 1, name="conv4"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "layer, size, unit, corner",
+    [("conv1", 3, 12, 11), ("conv2", 5, 4, 6), ("conv3", 9, 4, 6)],
+)
+def test_projection_needs_no_image(layer, size, unit, corner):
+    model = plain_network()
+    pictures = deconvnet.project(model, layer)
+    assert pictures.shape[1:] == (size, size, 3)
+    for seed in (0, 1):  # whatever the image, a unit far from its border says the same
+        image = np.random.default_rng(seed).normal(size=(1, 24, 24, 3))
+        neuron = {"layer": layer, "channel": 1, "position": (unit, unit)}
+        maps = deconvnet.reverse(model, image, **neuron)[0]
+        field = slice(corner, corner + size)
+        np.testing.assert_allclose(maps[field, field], pictures[1], atol=1e-6)
+        assert np.count_nonzero(maps) == np.count_nonzero(pictures[1])
+    np.testing.assert_array_equal(deconvnet.project(model, layer, 1), pictures[1])
+    np.testing.assert_array_equal(
+        deconvnet.project(model, layer, [2, 0]), pictures[[2, 0]]
+    )
+
+
+def test_projection_refuses_switches():
+    with pytest.raises(ValueError, match="MaxPool below the layer 'conv4' depends on"):
+        deconvnet.project(plain_network(), "conv4")
+
+
+def test_first_layer_shows_its_filters():
+    model = plain_network("valid")
+    kernel = model.get_layer("conv1").kernel.numpy()
+    np.testing.assert_allclose(
+        deconvnet.project(model, "conv1"), kernel.transpose(3, 0, 1, 2)
+    )
+
+
+def test_seeds():
+    model, image = gold_network()
+    neuron = {"layer": "conv", "channel": 0, "position": (1, 0)}
+    one = deconvnet.reverse(model, image, **neuron)
+    activation = deconvnet.reverse(model, image, seed="activation", **neuron)
+    value = image[0, 1:4, 0:3].sum() - 50
+    np.testing.assert_allclose(activation, value * one)
+    everywhere = deconvnet.reverse(model, image, **(neuron | {"position": "all"}))
+    each = [
+        deconvnet.reverse(model, image, **(neuron | {"position": p}))
+        for p in np.ndindex(2, 2)
+    ]
+    np.testing.assert_allclose(everywhere, sum(each))
+
+
+def test_bad_input():
+    model, image = gold_network()
+    for argument in ("rule", "seed", "pool", "dead_windows"):
+        with pytest.raises(ValueError, match=f"`{argument}` should be one of"):
+            deconvnet.reverse(model, image, **{argument: "nonsense"})
+    with pytest.raises(ValueError, match=r"no layer 'conv9'.*conv, flatten"):
+        deconvnet.reverse(model, image, layer="conv9")
+    with pytest.raises(ValueError, match="'dense' does not end in a rectifier"):
+        deconvnet.reverse(model, image, layer="dense", before_rectifier=True)
+
+    def network(*rows):
+        return keras.Sequential([keras.Input((4, 4, 1)), *rows])
+
+    with pytest.raises(ValueError, match="no step for 'up', a UpSampling2D"):
+        deconvnet.reverse(network(layers.UpSampling2D(name="up")), image)
+    with pytest.raises(ValueError, match="no step for the activation gelu of 'c'"):
+        deconvnet.reverse(
+            network(layers.Conv2D(1, 1, activation="gelu", name="c")), image
+        )
+    x = inputs = keras.Input((4, 4, 1))
+    shared = layers.ReLU(name="shared")
+    with pytest.raises(ValueError, match="calls a layer twice"):
+        deconvnet.reverse(keras.Model(inputs, shared(shared(x))), image)
+    with pytest.raises(ValueError, match="no step for 'add', a Add"):
+        deconvnet.reverse(keras.Model(inputs, layers.Add(name="add")([x, x])), image)
