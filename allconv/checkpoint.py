@@ -70,6 +70,7 @@ def write(path: Path, arrays: Arrays, meta: object) -> None:
     """
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
+        file.create_group("arrays")
         for name, array in arrays.items():
             file.create_dataset(f"arrays/{name}", data=array)
         # A data set, since HDF5 limits an attribute to 64 KiB.

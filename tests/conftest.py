@@ -1,0 +1,28 @@
+"""Settings that hold for every test."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+# Tests run side by side: one thread each, so that they do not fight for cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile(
+    "project", deadline=None, derandomize=True, print_blob=True
+)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def cifar10():
+    """Real CIFAR-10, where it is cached; the test is skipped elsewhere."""
+    from allconv import data
+
+    if not data.is_cached("cifar10"):
+        pytest.skip(f"CIFAR-10 is not in {data.data_folder()}; `make demo` fetches it")
+    return data.load("cifar10")

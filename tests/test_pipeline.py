@@ -1,0 +1,127 @@
+"""Batches are a pure function of (seed, step); augmentation against slow loops."""
+
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from allconv import pipeline
+from allconv.presets import AUGMENTATIONS, Augmentation
+
+N, BATCH = 23, 5
+IMAGES = np.random.default_rng(0).normal(size=(N, 8, 8, 3)).astype(np.float32)
+LABELS = np.arange(N)
+
+
+def take(n, **kwargs):
+    arguments = {"seed": 7, "batch_size": BATCH, **kwargs}
+    dataset = pipeline.batches(IMAGES, LABELS, **arguments)
+    return [(x.numpy(), y.numpy()) for x, y in dataset.take(n)]
+
+
+@hypothesis.settings(max_examples=15)
+@hypothesis.given(
+    st.integers(0, 2**31 - 1), st.integers(0, 40), st.sampled_from(list(AUGMENTATIONS))
+)
+def test_starting_at_k_is_dropping_k(seed, k, name):
+    kwargs = {"seed": seed, "augmentation": AUGMENTATIONS[name]}
+    whole, late = take(k + 3, **kwargs), take(3, start=k, **kwargs)
+    for (x, y), (x_late, y_late) in zip(whole[k:], late, strict=True):
+        np.testing.assert_array_equal(x, x_late)
+        np.testing.assert_array_equal(y, y_late)
+
+
+def test_each_epoch_is_another_order_of_distinct_images():
+    labels = [np.concatenate([y for _, y in take(4, start=4 * e)]) for e in range(6)]
+    for epoch in labels:
+        assert len(set(epoch.tolist())) == 4 * BATCH
+    orders = {tuple(epoch) for epoch in labels}
+    assert len(orders) == 6
+    # 20 of 23 images an epoch: over the epochs, all of them come.
+    assert set(np.concatenate(labels).tolist()) == set(range(N))
+
+
+def test_order_is_near_uniform():
+    """Each image's mean position over many epochs is close to the middle's."""
+    epochs = 400
+    positions = np.zeros(N)
+    labels = [y for _, y in take(4 * epochs)]
+    for step, batch in enumerate(labels):
+        positions[batch] += step % 4
+    counts = np.bincount(np.concatenate(labels), minlength=N)
+    assert abs(counts / epochs - 20 / 23).max() < 0.08
+    assert abs(positions / counts - 1.5).max() < 0.25
+
+
+def test_seeds_differ_and_repeat():
+    (_, a), (_, b) = take(1)[0], take(1, seed=8)[0]
+    assert a.tolist() != b.tolist()
+    assert a.tolist() == take(1)[0][1].tolist()
+
+
+def test_images_go_with_their_labels():
+    for x, y in take(9):
+        np.testing.assert_array_equal(x, IMAGES[y])
+
+
+def slow_shift(image, dy, dx, mirrored, shift, mode):
+    """One image by loops: mirror, then move by (dy, dx)."""
+    height, width, channels = image.shape
+    out = np.zeros_like(image)
+
+    def reflected(i, n):
+        return -i if i < 0 else 2 * (n - 1) - i if i >= n else i
+
+    for r in range(height):
+        for c in range(width):
+            column = width - 1 - c if mirrored else c
+            i, j = r + dy, column + dx
+            if mode == "REFLECT":
+                i, j = reflected(i, height), reflected(j, width)
+            if 0 <= i < height and 0 <= j < width:
+                out[r, c] = image[i, j]
+    return out
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "REFLECT"])
+@pytest.mark.parametrize("shift, flip", [(0, True), (3, False), (3, True)])
+def test_every_augmented_image_is_one_of_the_allowed_ones(mode, shift, flip):
+    augmentation = Augmentation(shift, flip, mode)
+    seen = set()
+    for step in range(6):
+        images = tf.constant(IMAGES[:4])
+        out = pipeline.augment(images, augmentation, 3, tf.constant(step, tf.int64))
+        for image, mine in zip(IMAGES[:4], out.numpy(), strict=True):
+            matches = [
+                (dy, dx, mirrored)
+                for dy in range(-shift, shift + 1)
+                for dx in range(-shift, shift + 1)
+                for mirrored in ((False, True) if flip else (False,))
+                if np.array_equal(
+                    slow_shift(image, dy, dx, mirrored, shift, mode), mine
+                )
+            ]
+            assert len(matches) == 1
+            seen.add(matches[0])
+    assert len(seen) > 1  # and not always the same one
+
+
+def test_shifts_and_flips_are_uniform():
+    ramp = np.tile(np.arange(1.0, 16.0, dtype=np.float32), (512, 15, 1))[..., None]
+    paper = AUGMENTATIONS["paper"]
+    out = pipeline.augment(tf.constant(ramp), paper, 0, tf.constant(5, tf.int64))
+    rows = out.numpy()[:, 7, :, 0]
+    centre = rows[:, 7] - 8  # -5..5
+    mirrored = rows[:, 8] < rows[:, 7]
+    assert 0.42 < mirrored.mean() < 0.58
+    counts = np.bincount((centre + 5).astype(int), minlength=11)
+    assert len(counts) == 11
+    assert counts.min() > 20  # 46.5 expected
+
+
+def test_bad_batch_size():
+    with pytest.raises(ValueError, match="from 1 to the 23 training images"):
+        take(1, batch_size=24)
+    with pytest.raises(ValueError, match="Received: batch_size=0"):
+        take(1, batch_size=0)
