@@ -174,7 +174,7 @@ def batches(
         batch_size: Images at a time; None: as many as make `BATCH_PIXELS`.
 
     Yields:
-        int arrays; the last one repeats the last number.
+        int arrays; the last one may repeat the last number.
     """
     if batch_size is None:
         batch_size = max(1, BATCH_PIXELS // (images.shape[1] * images.shape[2]))
@@ -182,6 +182,7 @@ def batches(
         raise ValueError(
             f"`batch_size` should be at least 1. Received: batch_size={batch_size}"
         )
-    batch_size = min(batch_size, count)
+    # Equal shares, so that next to nothing is read twice at the end.
+    batch_size = -(-count // -(-count // batch_size))
     for start in range(0, count, batch_size):
         yield np.arange(start, start + batch_size).clip(max=count - 1)

@@ -81,4 +81,6 @@ def test_batches(count, size):
     parts = list(probes.batches(count, np.zeros((1, 4, 4, 1)), size))
     assert len({len(part) for part in parts}) == 1
     assert len(parts[0]) <= size
+    assert len(parts) == -(-count // size)
+    assert sum(map(len, parts)) - count < len(parts)
     np.testing.assert_array_equal(np.concatenate(parts)[:count], np.arange(count))
