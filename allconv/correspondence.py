@@ -161,7 +161,7 @@ def correspondence(
     """Score how alike the features of several images change with each part (Table 1).
 
     Args:
-        model: Sequential or functional model from images to class scores.
+        model: Any Keras model with one input and one output.
         images: `(n, height, width, channels)`, at least 2, in the units of the model's
             inputs, or of `preprocess`.
         parts: Per part, boxes `(n, 4)`: `Parts.boxes`. A part `"random"` is added:
@@ -234,7 +234,7 @@ def sign_distances(changes: np.ndarray) -> np.ndarray:
 
 
 def _features(read):
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False)
     def features(images):
         return read(images)[0]
 

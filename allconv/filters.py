@@ -90,7 +90,7 @@ def silent(
     The other reading of 'dead': a filter may have large weights and never answer.
 
     Args:
-        model: Sequential or functional model.
+        model: Any Keras model with one input and one output.
         images: `(n, height, width, channels)`.
         layer: A layer of maps, after its rectifier.
         preprocess: NumPy function from images to the model's inputs.
@@ -100,12 +100,13 @@ def silent(
         bool `(filters,)`.
     """
     images = probes.batch_of(images)
-    probes.spatial(model, layer)
     read = probes.reader(model, [layer], preprocess)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False)
     def answers(images):
-        return tf.reduce_any(read(images)[0][0] > 0, axis=(0, 1, 2))
+        (maps,), _ = read(images)
+        probes.check_maps(maps, layer)
+        return tf.reduce_any(maps > 0, axis=(0, 1, 2))
 
     parts = probes.batches(len(images), images, batch_size)
     return ~np.any([answers(images[batch]).numpy() for batch in parts], axis=0)

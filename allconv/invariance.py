@@ -90,7 +90,7 @@ def invariance(
     """Measure how features and output change with one transformation.
 
     Args:
-        model: Sequential or functional model from images to class scores.
+        model: Any Keras model from images to class probabilities or logits.
         images: `(n, height, width, channels)`, in the units of the model's inputs, or
             of `preprocess`.
         transform: `"translation"` (down, pixels), `"scale"` (factor) or `"rotation"`
@@ -168,12 +168,12 @@ def _measurers(read, from_logits, shape, fill):
     """Compile: an image to its features; and matrices to distances from these."""
     image = tf.TensorSpec(shape)
 
-    @tf.function(input_signature=[image])
+    @tf.function(input_signature=[image], autograph=False)
     def reference(image):
         features, output = read(image[None])
         return [f[0] for f in features], probes.probabilities_of(output, from_logits)[0]
 
-    @tf.function
+    @tf.function(autograph=False)
     def measure(image, features, matrices):
         images = tf.repeat(image[None], tf.shape(matrices)[0], axis=0)
         moved, output = read(warp(images, matrices, fill))

@@ -90,10 +90,8 @@ def occlusion(
     n, height, width, channels = images.shape
     colour = probes.fill_of(fill, channels)
     rows, columns = (starts(length, size, stride) for length in (height, width))
-    if layer is not None:
-        probes.spatial(model, layer)
     read = probes.reader(model, [layer] if layer else (), preprocess)
-    measure = _measurer(read, from_logits, images, size, colour)
+    measure = _measurer(read, layer, from_logits, images, size, colour)
 
     # The unchanged image is one more window, which lies below the image.
     index = np.arange(n)
@@ -196,7 +194,7 @@ def _nearest(first, size, length):
     return np.abs(np.arange(length)[:, None] - centre).argmin(axis=1)
 
 
-def _measurer(read, from_logits, images, size, colour):
+def _measurer(read, layer, from_logits, images, size, colour):
     """Compile: image numbers and window corners -> probabilities, summed maps."""
     height, width = images.shape[1:3]
     images = tf.constant(images)
@@ -207,7 +205,7 @@ def _measurer(read, from_logits, images, size, colour):
 
     corners = tf.TensorSpec((None,), tf.int32)
 
-    @tf.function(input_signature=[corners] * 3)
+    @tf.function(input_signature=[corners] * 3, autograph=False)
     def measure(index, tops, lefts):
         square = (
             covers(tops, height)[:, :, None, None]
@@ -215,8 +213,9 @@ def _measurer(read, from_logits, images, size, colour):
         )
         features, output = read(tf.where(square, colour, tf.gather(images, index)))
         probabilities = probes.probabilities_of(output, from_logits)
-        if not features:
+        if layer is None:
             return probabilities, tf.zeros((tf.shape(index)[0], 1))
+        probes.check_maps(features[0], layer)
         return probabilities, tf.reduce_sum(features[0], axis=(1, 2))
 
     return measure

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.neurons import layer_output, observed
+
 Preprocess = Callable[[np.ndarray], np.ndarray]
 BATCH_PIXELS = 2**18  # 256 images of 32 x 32, 5 of 224 x 224
 
@@ -25,30 +27,20 @@ def reader(
     """Make a function from images to the features of layers and the output.
 
     Args:
-        model: Any Keras model with one input and one output. With `layers`, it must be
-            Sequential or functional.
-        layers: Names of layers, of the model itself rather than of a model within. One
-            that is applied several times is read the first time.
+        model: Any Keras model with one input and one output.
+        layers: Addresses of layers, as in `saliency.explain`: a name, with the names of
+            the models around it where need be (`"block/conv1"`), and the number of
+            the call where it is called more than once (`"conv1#2"`).
         preprocess: NumPy function from images to the model's inputs, of the same shape;
             None: the images are the model's inputs.
 
     Returns:
         A function of a float32 tensor `(batch, height, width, channels)`, to be called
-        in a `tf.function`. It returns the features, one float32 tensor per layer, and
-        the model's output, float32. The model is in inference mode.
-
-    Raises:
-        ValueError: If a layer cannot be read, or the model has several outputs.
+        in a `tf.function` without AutoGraph, which would rewrite the error messages.
+        It returns the features, one float32 tensor per layer, and the model's output,
+        float32. The model is in inference mode. It raises a ValueError if a layer
+        cannot be read, or the model has several outputs.
     """
-    network = model
-    if layers:
-        features = [_output(model, name) for name in layers]
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise ValueError(
-                "The model should have one input, images, and one output, class "
-                f"scores. Received: {len(model.inputs)} and {len(model.outputs)}"
-            )
-        network = keras.Model(model.inputs[0], [*features, model.outputs[0]])
 
     def read(images: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         if preprocess is not None:
@@ -56,16 +48,28 @@ def reader(
                 lambda x: np.asarray(preprocess(x), np.float32), [images], tf.float32
             )
             images = tf.ensure_shape(inputs, images.shape)
-        outputs = network(images, training=False)
-        *features, output = outputs if layers else [outputs]
+        if not model.built:  # the first call calls the layers twice
+            model(images, training=False)
+        with observed(model) as calls:
+            output = model(images, training=False)
         if not tf.is_tensor(output):
             raise ValueError(
                 "The model should have one output, class scores. "
                 f"Received: {type(output).__name__}"
             )
+        features = [layer_output(model, layer, calls) for layer in layers]
         return [tf.cast(f, tf.float32) for f in features], tf.cast(output, tf.float32)
 
     return read
+
+
+def check_maps(features: tf.Tensor, layer: str) -> None:
+    """Raise a ValueError unless features are maps (batch, height, width, channels)."""
+    if len(features.shape) != 4:
+        raise ValueError(
+            f"The layer {layer!r} has no map: its output has shape {features.shape}, "
+            "not (batch, height, width, channels)."
+        )
 
 
 def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
@@ -80,33 +84,6 @@ def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
             f"Received: output of shape {output.shape}"
         )
     return tf.nn.softmax(output) if from_logits else output
-
-
-def _output(model: keras.Model, name: str) -> keras.KerasTensor:
-    if getattr(model, "inputs", None) is None:
-        raise ValueError(
-            "Layers can be read from Sequential and functional models. "
-            f"Received: {type(model).__name__}, layer {name!r}"
-        )
-    names = [layer.name for layer in model.layers]
-    if name not in names:
-        raise ValueError(
-            f"The model has no layer {name!r}. Its layers are {', '.join(names)}."
-        )
-    output = model.get_layer(name).output
-    if not keras.utils.is_keras_tensor(output):
-        raise ValueError(f"Layer {name!r} has several outputs; name another layer.")
-    return output
-
-
-def spatial(model: keras.Model, layer: str) -> None:
-    """Check that a layer gives maps `(batch, height, width, channels)`."""
-    shape = _output(model, layer).shape
-    if len(shape) != 4:
-        raise ValueError(
-            f"Layer {layer!r} has no map: its output has shape {shape}, not "
-            "(batch, height, width, channels)."
-        )
 
 
 def batch_of(images: np.ndarray) -> np.ndarray:

@@ -159,8 +159,6 @@ def test_occlusion_of_a_subclassed_model(net, images):
     np.testing.assert_allclose(
         out.probability, occlusion(net, images[:1], 3, 3, 0).probability, atol=1e-6
     )
-    with pytest.raises(ValueError, match="Sequential and functional"):
-        occlusion(Wrapped(), images, 3, 3, 0, layer="conv")
 
 
 def test_occlusion_traces_once(images):
@@ -185,7 +183,7 @@ def test_occlusion_traces_once(images):
         ({"stride": 4}, "pixels are never covered"),
         ({"fill": (1, 2, 3)}, "one per channel"),
         ({"layer": "scores"}, "has no map"),
-        ({"layer": "nowhere"}, "Its layers are conv, pool"),
+        ({"layer": "nowhere"}, "has no layer 'nowhere'. Its layers: "),
         ({"labels": [0, 1]}, "one integer per image, 3"),
         ({"labels": [0, 1, 5]}, "classes from 0 to 4"),
         ({"images": np.zeros((9, 7))}, "n, height, width, channels"),
@@ -194,5 +192,6 @@ def test_occlusion_traces_once(images):
 )
 def test_bad_occlusion(net, images, arguments, match):
     arguments = {"images": images, "size": 3, "stride": 2, "fill": 0, **arguments}
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ValueError, match=match) as error:
         occlusion(net, **arguments)
+    assert "\n" not in str(error.value)
