@@ -63,7 +63,8 @@ def top_activations(
         images: Model inputs `(n, height, width, channels)`: an array (or memory map),
             or a `tf.data.Dataset` of batches, of images alone or with the images first
             in a tuple. The data set's order should be fixed: `index` counts in it.
-        layers: Layer names; `"outer/inner"` for a layer of a nested model.
+        layers: Layer names; `"block/conv1"` for a layer of a nested model, `"conv1#0"`
+            for the first of several calls.
         k: Hits per channel.
         one_per_image: Whether an image counts once per channel, by its strongest
             position, or each of its positions by itself.

@@ -30,7 +30,7 @@ POINTWISE = {
     *("AlphaDropout", "ActivityRegularization", "RandomFlip", "RandomRotation"),
     *("RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness"),
     *("BatchNormalization", "Rescaling", "Normalization", "Dense", "Cast"),
-    *("LocalResponseNormalization",),
+    *("LocalResponseNormalization", "ChannelDeconvolution"),
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"),
     *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "Softplus"),
     *("Sigmoid", "HardSigmoid", "HardSilu", "Tanh", "Absolute", "Negative", "Square"),
@@ -91,7 +91,9 @@ def receptive_field(model: keras.Model, layer: str) -> ReceptiveField:
     Args:
         model: Functional or Sequential `keras.Model` with one image input, channels
             last; branches and nested models are followed.
-        layer: Name of the layer; `"outer/inner"` where the name alone is ambiguous.
+        layer: Name of the layer, with those of the models around it where need be
+            (`"block/conv1"`), and the number of the call, from 0, where it is called
+            more than once (`"conv1#1"`).
 
     Returns:
         A `ReceptiveField`.
@@ -110,7 +112,7 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
 
     Args:
         model: As for `receptive_field`.
-        layers: Names or paths.
+        layers: Addresses as for `receptive_field`.
 
     Returns:
         One `Place` per name.
@@ -122,21 +124,26 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
     pixel = ReceptiveField((0, 0), (1, 1), (1, 1))
     image = graph.inputs[0].shape[1:3]
     places = list(_walk(graph, {id(graph.inputs[0]): pixel}, image))
-    found = []
-    for name in layers:
-        exact = [place for place in places if place.path == name]
-        matches = exact or [p for p in places if p.path.endswith(f"/{name}")]
-        if not matches:
-            known = ", ".join(dict.fromkeys(place.path for place in places))
-            raise ValueError(f"No layer is called {name!r}. Layers: {known}")
-        if len(matches) > 1:
-            paths = ", ".join(place.path for place in matches)
-            raise ValueError(
-                f"{name!r} names {len(matches)} calls of a layer ({paths}); a layer "
-                "that is called once, or the path of a nested one, is needed."
-            )
-        found += matches
-    return found
+    return [_only(name, places) for name in layers]
+
+
+def _only(address, places):
+    """The one place that an address names."""
+    name, _, call = address.partition("#")
+    matches = [place for place in places if place.path == name]
+    matches = matches or [p for p in places if p.path.endswith(f"/{name}")]
+    if call.isdigit():
+        matches = matches[int(call) :][:1]
+    if not matches:
+        known = ", ".join(dict.fromkeys(place.path for place in places))
+        raise ValueError(f"No layer is called {address!r}. Layers: {known}")
+    if len(matches) > 1:
+        paths = ", ".join(place.path for place in matches)
+        raise ValueError(
+            f"{address!r} names {len(matches)} calls ({paths}). Give the path of a "
+            f"layer in a nested model, or the number of the call: '{name}#0'."
+        )
+    return matches[0]
 
 
 def _graph(model):
@@ -221,8 +228,11 @@ def _propagate(layer, node, field, path, image):
         return refusal
     dilation = np.array(getattr(layer, "dilation_rate", (1, 1)))
     extent = (np.array(window) - 1) * dilation + 1
-    if layer.padding == "valid":
-        return _window(field, extent, layer.strides, (0, 0))
+    if layer.padding != "same":
+        before = 0 if layer.padding == "valid" else layer.padding
+        if not isinstance(before, int):
+            return refusal
+        return _window(field, extent, layer.strides, (before, before))
     if any(n is None and s > 1 for n, s in zip(shape[1:3], layer.strides, strict=True)):
         return f"{path!r} pads 'same' with a stride; give the model a fixed input size."
     before = [

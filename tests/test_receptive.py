@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from allconv import models, receptive
+from allconv.netdeconv import ChannelDeconvolution, NetworkDeconvolution2D
 
 HEIGHT, WIDTH = 30, 27
 
@@ -163,6 +164,23 @@ def test_nested_models_and_operations_are_followed():
     assert assert_supported(outer, "last")
 
 
+def test_calls_of_a_shared_layer_are_numbered():
+    for call, size in enumerate((3, 5)):
+        field = receptive.receptive_field(shared(), f"twice#{call}")
+        assert field.size == (size, size)
+
+
+def test_padding_in_pixels_is_that_of_a_padding_layer():
+    padded = chain(layers.ZeroPadding2D(1), layers.Conv2D(2, 3, 2, name="c"))
+    whitened = chain(
+        ChannelDeconvolution(block=3),
+        NetworkDeconvolution2D(2, 3, 2, padding=1, name="c"),
+    )
+    expected = receptive.receptive_field(padded, "c")
+    assert expected == ((-1, -1), (3, 3), (2, 2))
+    assert receptive.receptive_field(whitened, "c") == expected
+
+
 def test_a_branch_that_sees_the_whole_image():
     inputs = x = keras.Input((9, 8, 3))
     x = layers.Conv2D(4, 3)(x)
@@ -199,7 +217,8 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     "model, layer, message",
     [
-        (shared, "twice", "'twice' names 2 calls of a layer"),
+        (shared, "twice", "'twice' names 2 calls .*'twice#0'"),
+        (shared, "twice#2", "No layer is called 'twice#2'"),
         (unequal, "sum", r"'sum' branches of unequal strides \(1, 1\) and \(2, 2\)"),
         (lambda: models.build("all_cnn_c"), "conv10", "No layer is called 'conv10'. L"),
         (Subclassed, "x", "Functional or a built Sequential model.*Subclassed"),
