@@ -1,0 +1,242 @@
+"""Figures of the probes: occlusion, invariance, correspondence, evolution, filters.
+
+Every function returns a `matplotlib.figure.Figure`, made without pyplot, to be shown in
+a notebook or saved. Pictures are uint8 in [0, 255] or float in [0, 1]. Signed images
+(filters, projections) are drawn with 0 at mid-grey and one scale for all of a figure,
+which the title states.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from allconv.correspondence import Score
+from allconv.evolution import Evolution
+from allconv.filters import Filters
+from allconv.invariance import Invariance
+from allconv.occlusion import Occlusion
+from allconv.patches import crop
+
+UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
+
+
+def signed(images: np.ndarray, limit: float | None = None) -> np.ndarray:
+    """Map signed values to [0, 1] with 0 at 0.5; `limit` (None: the largest) at 1."""
+    limit = float(np.abs(images).max()) if limit is None else limit
+    return (0.5 + images / (2 * limit or 1)).clip(0, 1)
+
+
+def occlusion_figure(
+    pictures: np.ndarray,
+    result: Occlusion,
+    class_names: Sequence[str],
+    projections: np.ndarray | None = None,
+) -> Figure:
+    """One row per image, as in Figure 7.
+
+    Picture, total activation of the strongest feature map, its projection,
+    probability of the class watched, and predicted class; what was not measured is
+    left out.
+
+    Args:
+        pictures: `(n, height, width, channels)`.
+        result: Of `occlusion` on these images.
+        class_names: Of all classes.
+        projections: Signed `(n, height, width, channels)`, of the map in
+            `result.channel`.
+    """
+    n = len(pictures)
+    titles = ["image", "probability of the class", "predicted class"]
+    if projections is not None:
+        titles.insert(1, "projection")
+    if result.activation is not None:
+        titles.insert(1, "activation of the\nstrongest feature map")
+    figure = Figure((2.6 * len(titles) + 1.2, 2.3 * n), layout="constrained")
+    axes = figure.subplots(n, len(titles), squeeze=False)
+    colours = matplotlib.colormaps["tab20"]
+    predicted = np.unique(result.label)
+    for i, row in enumerate(axes):
+        cells = iter(row)
+        axis = next(cells)
+        axis.imshow(pictures[i])
+        axis.set_ylabel(class_names[result.classes[i]])
+        if result.activation is not None:
+            axis = next(cells)
+            top = max(result.clean_activation[i], result.activation[i].max())
+            drawn = axis.imshow(result.activation[i], vmin=0, vmax=top or 1)
+            figure.colorbar(drawn, ax=axis)
+            axis.set_xlabel(
+                f"map {result.channel[i]}; {result.clean_activation[i]:.3g} unoccluded",
+                fontsize="small",
+            )
+        if projections is not None:
+            next(cells).imshow(signed(projections[i]))
+        axis = next(cells)
+        drawn = axis.imshow(result.probability[i], vmin=0, vmax=1)
+        figure.colorbar(drawn, ax=axis)
+        axis.set_xlabel(
+            f"{result.clean_probability[i]:.2f} unoccluded", fontsize="small"
+        )
+        axis = next(cells)
+        axis.imshow(colours(np.searchsorted(predicted, result.label[i]) % 20))
+        axis.legend(
+            handles=[
+                Patch(color=colours(j % 20), label=class_names[c])
+                for j, c in enumerate(predicted)
+                if c in result.label[i]
+            ],
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            fontsize="small",
+            frameon=False,
+        )
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize="medium")
+    _bare(axes)
+    return figure
+
+
+def invariance_figure(
+    results: Mapping[str, Invariance], *, relative: bool = False
+) -> Figure:
+    """One row per transformation, as in Figure 5.
+
+    A column of distances per layer and one of probabilities: a thin line per image, the
+    mean over images, and a band of one standard deviation (ddof = 1) on each side.
+
+    Args:
+        results: `Invariance` by the name of its transformation.
+        relative: Whether to draw distances relative to the unchanged features.
+    """
+    layers = list(next(iter(results.values())).distance)
+    figure = Figure((3 * (len(layers) + 1), 2.4 * len(results)), layout="constrained")
+    axes = figure.subplots(len(results), len(layers) + 1, squeeze=False)
+    kind = "relative distance" if relative else "distance"
+    for row, (transform, result) in zip(axes, results.items(), strict=True):
+        distance = result.relative if relative else result.distance
+        curves = [distance[layer] for layer in layers] + [result.probability]
+        titles = [f"{kind} at {layer}" for layer in layers] + ["p(class)"]
+        for axis, lines, title in zip(row, curves, titles, strict=True):
+            axis.plot(result.values, lines.T, color="0.75", lw=0.6)
+            mean = lines.mean(axis=0)
+            axis.plot(result.values, mean, color="C0", lw=2)
+            if len(lines) > 1:
+                std = lines.std(axis=0, ddof=1)
+                axis.fill_between(
+                    result.values, mean - std, mean + std, color="C0", alpha=0.2, lw=0
+                )
+            axis.set_xlabel(f"{transform} ({UNITS[transform]})")
+            axis.set_title(title, fontsize="medium")
+            axis.set_ylim(0, 1 if title == "p(class)" else None)
+            axis.margins(x=0)
+    return figure
+
+
+def correspondence_figure(scores: Sequence[Score]) -> Figure:
+    """Mean sign distance per part, with one standard deviation (Table 1, Figure 8).
+
+    Args:
+        scores: Of `correspondence`.
+    """
+    layers = list(dict.fromkeys(score.layer for score in scores))
+    parts = list(dict.fromkeys(score.part for score in scores))
+    figure = Figure((1.5 + 1.1 * len(parts) * len(layers), 3), layout="constrained")
+    axes = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+    for axis, layer in zip(axes, layers, strict=True):
+        here = [score for score in scores if score.layer == layer]
+        colours = ["0.6" if score.part == "random" else "C0" for score in here]
+        axis.bar(
+            [score.part for score in here],
+            [score.mean for score in here],
+            yerr=[np.nan_to_num(score.std) for score in here],
+            color=colours,
+            capsize=3,
+        )
+        axis.set_title(layer, fontsize="medium")
+    axes[0].set_ylim(bottom=0)  # last, since it ends the fitting to the bars
+    axes[0].set_ylabel("fraction of signs that differ")
+    return figure
+
+
+def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
+    """Two rows per feature map, one column per epoch, as in Figure 4.
+
+    What the strongest unit saw, and below it the projection, if there is one. A
+    projection is cut to the unit's receptive field, like the picture.
+
+    Args:
+        pictures: All images that were searched, `(n, height, width, channels)`.
+        result: Of `evolution`, with projections `(e, c, height, width, channels)` or
+            none.
+    """
+    epochs, channels = len(result.epochs), len(result.channels)
+    kinds = 1 if result.projection is None else 2
+    figure = Figure((1 + 1.1 * epochs, 1.1 * kinds * channels), layout="constrained")
+    axes = figure.subplots(channels * kinds, epochs, squeeze=False)
+    for c in range(channels):
+        for e in range(epochs):
+            # float, so that what lies beyond the border can be left white
+            picture = pictures[result.index[e, c]]
+            scale = 255.0 if picture.dtype == np.uint8 else 1.0
+            axes[c * kinds, e].imshow(
+                crop((picture / scale)[None], result.box[e, c][None], fill=1.0)[0]
+            )
+            if kinds == 2:
+                limit = np.abs(result.projection[:, c]).max()
+                shown = signed(result.projection[e, c], limit)
+                axes[c * kinds + 1, e].imshow(
+                    crop(shown[None], result.box[e, c][None], fill=0.5)[0]
+                )
+        axes[c * kinds, 0].set_ylabel(f"map {result.channels[c]}", fontsize="small")
+    for axis, epoch in zip(axes[0], result.epochs, strict=True):
+        axis.set_title(f"epoch {epoch}", fontsize="small")
+    _bare(axes)
+    return figure
+
+
+def filters_figure(
+    kernels: Mapping[str, np.ndarray], statistics: Mapping[str, Filters]
+) -> Figure:
+    """Filters of first layers side by side, as in Figure 6, on one scale each.
+
+    A dead filter has a black frame, an aliased one a red frame. Filters are sorted by
+    RMS, strongest first.
+
+    Args:
+        kernels: `(height, width, 3 or 1, filters)` by title.
+        statistics: `filter_statistics` of the same kernels.
+    """
+    figure = Figure((4.2 * len(kernels), 4.6), layout="constrained")
+    for panel, (title, kernel) in zip(
+        np.atleast_1d(figure.subfigures(1, len(kernels))), kernels.items(), strict=True
+    ):
+        stats = statistics[title]
+        count = kernel.shape[-1]
+        columns = int(np.ceil(np.sqrt(count)))
+        axes = panel.subplots(-(-count // columns), columns, squeeze=False)
+        limit = np.abs(kernel).max()
+        order = np.argsort(-stats.rms)
+        for axis, i in zip(axes.flat, order, strict=False):
+            axis.imshow(signed(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1)
+            frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
+            for spine in axis.spines.values():
+                spine.set(visible=frame is not None, color=frame, linewidth=2)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        _bare(axes)
+        panel.suptitle(
+            f"{title}: {stats.dead.sum()} dead, {stats.aliased.sum()} aliased of "
+            f"{count},\nstrongest {stats.dominance:.1f} x median, scale "
+            f"±{limit:.2g}",
+            fontsize="medium",
+        )
+    return figure
+
+
+def _bare(axes) -> None:
+    for axis in np.ravel(axes):
+        axis.set_xticks([])
+        axis.set_yticks([])

@@ -1,0 +1,143 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from allconv import probe_plots
+from allconv.correspondence import Score
+from allconv.evolution import Evolution
+from allconv.filters import filter_statistics
+from allconv.invariance import Invariance
+from allconv.occlusion import Occlusion
+
+RNG = np.random.default_rng(0)
+
+
+def drawn(figure):
+    """Draw the figure, which raises what only drawing finds, and return it."""
+    assert isinstance(figure, Figure)
+    figure.savefig(io.BytesIO(), format="png", dpi=40)
+    return figure
+
+
+def titles(axes):
+    return [axis.get_title().replace("\n", " ") for axis in axes]
+
+
+@pytest.mark.parametrize("layer", [False, True])
+def test_occlusion_figure(layer):
+    label = np.zeros((2, 6, 5), int)
+    label[0, 3:] = 2
+    maps = RNG.random((2, 6, 5))
+    result = Occlusion(
+        np.array([1, 0]),
+        maps,
+        label,
+        3 * maps if layer else None,
+        np.array([0.9, 0.8]),
+        np.array([1, 0]),
+        np.array([2.0, 3.0]) if layer else None,
+        np.array([7, 8]) if layer else None,
+    )
+    projections = RNG.normal(size=(2, 6, 5, 3)) if layer else None
+    figure = drawn(
+        probe_plots.occlusion_figure(
+            RNG.random((2, 6, 5, 3)), result, ["cat", "dog", "ship"], projections
+        )
+    )
+    shown = [axis for axis in figure.axes if axis.get_title()]
+    expected = ["image", "probability of the class", "predicted class"]
+    if layer:
+        expected[1:1] = ["activation of the strongest feature map", "projection"]
+    assert titles(shown) == expected
+    assert shown[0].get_ylabel() == "dog"
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
+    named = [[text.get_text() for text in legend.get_texts()] for legend in legends]
+    assert named == [["cat", "ship"], ["cat"]]
+    cat = [legend.get_patches()[0].get_facecolor() for legend in legends]
+    assert cat[0] == cat[1]
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_invariance_figure(n):
+    curves = RNG.random((n, 5))
+    result = Invariance(
+        np.arange(5),
+        {"conv1": 3 * curves, "fc7": curves},
+        {"conv1": curves, "fc7": curves},
+        curves,
+        curves[:, 0],
+        np.zeros(n, int),
+    )
+    figure = drawn(
+        probe_plots.invariance_figure(
+            {"scale": result, "rotation": result}, relative=True
+        )
+    )
+    assert titles(figure.axes[:3]) == [
+        "relative distance at conv1",
+        "relative distance at fc7",
+        "p(class)",
+    ]
+    mean = figure.axes[0].lines[-1].get_ydata()
+    np.testing.assert_allclose(mean, curves.mean(0))
+    assert figure.axes[3].get_xlabel() == "rotation (degrees)"
+
+
+def test_correspondence_figure():
+    scores = [
+        Score(part, layer, RNG.random(3) * scale)
+        for part in ("eye", "random")
+        for layer, scale in (("conv5", 0.1), ("fc7", 1))
+    ]
+    figure = drawn(probe_plots.correspondence_figure(scores))
+    for axis, layer in zip(figure.axes, ("conv5", "fc7"), strict=True):
+        heights = [bar.get_height() for bar in axis.patches]
+        np.testing.assert_allclose(
+            heights, [s.mean for s in scores if s.layer == layer]
+        )
+        assert axis.get_ylim()[0] == 0
+        assert axis.get_ylim()[1] > scores[3].mean
+
+
+@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_evolution_figure(projected, dtype):
+    pictures = RNG.random((6, 8, 8, 3))
+    pictures = (pictures * (255 if dtype == "uint8" else 1)).astype(dtype)
+    corner = RNG.integers(-2, 6, (3, 2, 2))
+    result = Evolution(
+        np.array([1, 2, 5]),
+        np.array([4, 0]),
+        RNG.integers(0, 6, (3, 2)),
+        corner[..., 0],
+        corner[..., 1],
+        RNG.random((3, 2)),
+        np.concatenate([corner, corner + 4], -1),
+        RNG.normal(size=(3, 2, 8, 8, 3)) if projected else None,
+    )
+    figure = drawn(probe_plots.evolution_figure(pictures, result))
+    assert len(figure.axes) == 3 * 2 * (2 if projected else 1)
+    assert titles(figure.axes[:3]) == ["epoch 1", "epoch 2", "epoch 5"]
+    assert figure.axes[0].images[0].get_array().max() <= 1
+
+
+def test_filters_figure():
+    kernel = RNG.normal(size=(5, 5, 3, 7))
+    kernel[..., 2] *= 0.01
+    kernels = {"a": kernel, "b": kernel[..., :4]}
+    statistics = {k: filter_statistics(v, 2) for k, v in kernels.items()}
+    figure = drawn(probe_plots.filters_figure(kernels, statistics))
+    first = figure.subfigs[0]
+    assert first.get_suptitle().startswith("a: 1 dead")
+    assert [len(panel.axes) for panel in figure.subfigs] == [9, 4]
+    dead = next(axis for axis in figure.subfigs[1].axes[3:4])
+    assert dead.spines["left"].get_edgecolor() == (0, 0, 0, 1)
+
+
+def test_zero_is_mid_grey():
+    image = np.array([-2.0, 0.0, 1.0])
+    np.testing.assert_allclose(probe_plots.signed(image), [0, 0.5, 0.75])
+    np.testing.assert_allclose(probe_plots.signed(image, 1), [0, 0.5, 1])
+    np.testing.assert_allclose(probe_plots.signed(np.zeros(3)), 0.5)
