@@ -11,6 +11,10 @@ rectifier is off both times. H counts the features whose signs differ, divided b
 number: a fraction, as the paper's values (0.07 to 0.11) must be. The paper's sum over
 ordered pairs counts each pair of images twice; mean and spread are over the pairs,
 counted once.
+
+Signs of features that did not change agree, so a mask that changes little scores low,
+wherever it is. `Score.among_changed` leaves those features out: of the features that
+the mask changed in either image, the fraction whose signs differ.
 """
 
 import json
@@ -38,15 +42,17 @@ class Parts(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Hamming distances of one part at one layer.
+    """Hamming distances of one part at one layer, per pair of images.
 
-    `pairs` float64 `(n (n - 1) / 2,)`: the fraction of features whose signs differ, per
-    pair of images. For random masks, the pairs of all draws.
+    `pairs` float64 `(n (n - 1) / 2,)`: the fraction of features whose signs differ. For
+    random masks, the pairs of all draws. `among_changed`, of the same shape: the
+    fraction among the features that changed in at least one of the two images.
     """
 
     part: str
     layer: str
     pairs: np.ndarray
+    among_changed: np.ndarray
 
     @property
     def mean(self) -> float:
@@ -207,30 +213,38 @@ def correspondence(
     clean = features(images)
     scores = []
     for part, drawn in masks:
-        pairs = [[] for _ in layers]
-        for boxes in drawn:
-            masked = features(mask(images, boxes, fill))
-            for found, x, changed in zip(pairs, clean, masked, strict=True):
-                found.append(sign_distances(x - changed))
-        scores += [
-            Score(part, layer, np.concatenate(found))
-            for layer, found in zip(layers, pairs, strict=True)
+        changes = [
+            [x - changed for x, changed in zip(clean, masked, strict=True)]
+            for masked in (features(mask(images, boxes, fill)) for boxes in drawn)
         ]
+        for layer, of_layer in zip(layers, zip(*changes, strict=True), strict=True):
+            distances = [sign_distances(change) for change in of_layer]
+            pairs, among_changed = np.concatenate(distances, axis=1)
+            scores.append(Score(part, layer, pairs, among_changed))
     return scores
 
 
-def sign_distances(changes: np.ndarray) -> np.ndarray:
-    """Fraction of entries whose signs (-1, 0, 1) differ, per pair of rows.
+def sign_distances(changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of entries whose signs (-1, 0, 1) differ, per pair of rows.
 
     Args:
         changes: `(n, features)`.
 
     Returns:
-        float64 `(n (n - 1) / 2,)`, pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
+        Two float64 arrays `(n (n - 1) / 2,)`, pairs in the order (0, 1), (0, 2), ...,
+        (1, 2), ...: the fraction of all entries, and of those that are not 0 in both
+        rows. The latter is 0 where there are none.
     """
     signs = np.sign(changes).astype(np.int8)
-    i, j = np.triu_indices(len(signs), 1)
-    return np.array([(signs[a] != signs[b]).mean() for a, b in zip(i, j, strict=True)])
+    pairs = zip(*np.triu_indices(len(signs), 1), strict=True)
+    counts = np.array(
+        [
+            ((signs[i] != signs[j]).sum(), ((signs[i] | signs[j]) != 0).sum())
+            for i, j in pairs
+        ]
+    )
+    differ, changed = counts.T
+    return differ / signs.shape[1], differ / np.maximum(changed, 1)
 
 
 def _features(read):

@@ -24,8 +24,8 @@ def sign(x):
 @settings(deadline=None, max_examples=25)
 def test_sign_distances_against_loops(seed, n, features):
     changes = np.random.default_rng(seed).integers(-2, 3, (n, features)) * 0.5
-    pairs = sign_distances(changes)
-    ordered = 0.0
+    pairs, among_changed = sign_distances(changes)
+    ordered, kept = 0.0, []
     for i in range(n):
         for j in range(n):
             if i != j:
@@ -34,8 +34,12 @@ def test_sign_distances_against_loops(seed, n, features):
                     for a, b in zip(changes[i], changes[j], strict=True)
                 ]
                 ordered += sum(differ) / features
+                either = np.logical_or(changes[i], changes[j]).sum()
+                if i < j:
+                    kept.append(sum(differ) / either if either else 0)
     assert len(pairs) == n * (n - 1) // 2
     np.testing.assert_allclose(2 * pairs.sum(), ordered)
+    np.testing.assert_allclose(among_changed, kept)
 
 
 @given(st.integers(0, 999))
@@ -83,6 +87,7 @@ def test_a_net_with_known_sign_changes():
     np.testing.assert_allclose(by["corner", "signs"].pairs, [0, 2 / 3, 2 / 3])
     np.testing.assert_allclose(by["corner", "flat"].pairs, [0, 4 / 16, 4 / 16])
     np.testing.assert_allclose(by["elsewhere", "signs"].pairs, 0)
+    np.testing.assert_allclose(by["corner", "flat"].among_changed, [0, 1, 1])
     assert by["corner", "signs"].mean == pytest.approx(4 / 9)
     assert by["corner", "signs"].std == pytest.approx(np.std([0, 2 / 3, 2 / 3], ddof=1))
     assert len(by["random", "flat"].pairs) == 2 * 3

@@ -87,7 +87,7 @@ def test_invariance_figure(n):
 
 def test_correspondence_figure():
     scores = [
-        Score(part, layer, RNG.random(3) * scale)
+        Score(part, layer, RNG.random(3) * scale, RNG.random(3))
         for part in ("eye", "random")
         for layer, scale in (("conv5", 0.1), ("fc7", 1))
     ]
