@@ -8,6 +8,10 @@ Windows reach past every border: all positions of the grid that touch the image 
 used, so a corner pixel is covered as often as one in the middle (size / stride times
 per axis, rounded up or down). A pixel's value is the mean over the windows that cover
 it; a change that is the same for all windows gives a constant map.
+
+    result = occlusion(model, inputs, 8, 1, fill=0, labels=labels, layer="conv5")
+    maps = saliency.deconvnet(model, inputs, layer="conv5", channel=result.channel)
+    figure = probe_plots.occlusion_figure(pictures, result, class_names, maps)
 """
 
 from collections.abc import Sequence

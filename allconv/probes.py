@@ -107,6 +107,10 @@ def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarr
     Raises:
         ValueError: If the rows are no probabilities, or a label is no class.
     """
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "The model's outputs are not finite. Are all weights and images finite?"
+        )
     if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError(
             "The model's outputs are no probabilities: they should not be negative and "

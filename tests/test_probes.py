@@ -70,6 +70,8 @@ def test_logits_taken_for_probabilities(images):
     )
     with pytest.raises(ValueError, match="from_logits=True"):
         occlusion(model, images, 3, 1, 0)
+    with pytest.raises(ValueError, match="outputs are not finite"):
+        occlusion(model, images * np.nan, 3, 1, 0, from_logits=True)
     maps = keras.Sequential([keras.Input((9, 7, 2)), layers.Conv2D(3, 1)])
     with pytest.raises(
         ValueError, match=r"^The model should give class scores \(batch, classes\)\..*$"

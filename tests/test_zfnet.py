@@ -197,6 +197,11 @@ def test_weights_without_a_top(tmp_path):
     assert zfnet.ZFNet32(include_top=False).output.shape == (None, 3, 3, 64)
 
 
+def test_weights_that_do_not_exist():
+    with pytest.raises(FileNotFoundError, match="which is neither"):
+        zfnet.ZFNet32(weights="nowhere.weights.h5")
+
+
 def test_logits_and_classes():
     model = zfnet.ZFNet32(classes=7, classifier_activation=None)
     out = model(np.ones((1, 32, 32, 3), "float32")).numpy()
