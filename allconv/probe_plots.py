@@ -2,8 +2,7 @@
 
 Every function returns a `matplotlib.figure.Figure`, made without pyplot, to be shown in
 a notebook or saved. Pictures are uint8 in [0, 255] or float in [0, 1]. Signed images
-(filters, projections) are drawn with 0 at mid-grey and one scale for all of a figure,
-which the title states.
+(filters, projections) are drawn with 0 at mid-grey.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +45,7 @@ def occlusion_figure(
         result: Of `occlusion` on these images.
         class_names: Of all classes.
         projections: Signed `(n, height, width, channels)`, of the map in
-            `result.channel`.
+            `result.channel`; each is drawn on its own scale.
     """
     n = len(pictures)
     titles = ["image", "probability of the class", "predicted class"]
@@ -164,8 +163,9 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
 def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     """Two rows per feature map, one column per epoch, as in Figure 4.
 
-    What the strongest unit saw, and below it the projection, if there is one. A
-    projection is cut to the unit's receptive field, like the picture.
+    What the strongest unit saw, and below it the projection, if there is one, cut to
+    the unit's receptive field like the picture. The epochs of one feature map share a
+    scale, so that its growth is seen.
 
     Args:
         pictures: All images that were searched, `(n, height, width, channels)`.
