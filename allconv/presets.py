@@ -141,6 +141,7 @@ _ROWS = (
     replace(
         PAPER,
         name="tiny",
+        architecture="strided_cnn_a",
         dataset="shapes",
         preprocessing="mean_std",
         epochs=2,

@@ -87,7 +87,9 @@ def test_every_byte_of_the_arrays_counts(written):
         changed[where + offset] ^= 1
         path = written.with_name("flipped.h5")
         path.write_bytes(changed)
-        with pytest.raises(checkpoint.DamagedFileError, match=r"flipped\.h5 is damaged"):
+        with pytest.raises(
+            checkpoint.DamagedFileError, match=r"flipped\.h5 is damaged"
+        ):
             checkpoint.read(path)
 
 

@@ -105,7 +105,7 @@ def test_dropout_is_20_percent_then_50_after_each_reduction(name):
 
 
 def test_padding_of_strided_convolutions_is_on_all_sides():
-    """Against a slow loop: Caffe pads left and top too, where Keras' 'same' does not."""
+    """Against a slow loop: Caffe pads left and top too, Keras' 'same' does not."""
     model = models.build("strided_cnn_a", input_shape=(9, 11, 3))
     layer = model.get_layer("conv1")
     image = np.random.default_rng(0).normal(size=(9, 11, 3)).astype("float32")

@@ -67,7 +67,7 @@ def test_images_go_with_their_labels():
 
 def slow_shift(image, dy, dx, mirrored, shift, mode):
     """One image by loops: mirror, then move by (dy, dx)."""
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     out = np.zeros_like(image)
 
     def reflected(i, n):

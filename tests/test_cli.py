@@ -1,0 +1,139 @@
+"""The command line: what it answers, and one line for wrong input."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from allconv import __main__ as cli
+from allconv import presets, results
+
+
+def call(capsys, *arguments):
+    status = cli.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_list_names_everything(capsys):
+    status, out, _ = call(capsys, "list")
+    assert status == 0
+    for name in presets.PRESETS:
+        assert f"  {name} " in out
+    assert "1,369,738 parameters" in out
+
+
+def test_data(capsys):
+    status, out, _ = call(capsys, "data", "shapes")
+    assert status == 0
+    assert "5000 training and 1000 test images" in out
+    assert re.search(r"training set [0-9a-f]{64}", out)
+
+
+@pytest.mark.parametrize("name", results.TABLES)
+def test_tables(capsys, name, tmp_path):
+    out_file = tmp_path / "table.md"
+    status, out, _ = call(
+        capsys,
+        *("table", name, "--style", "markdown", "-o", out_file, "--records", tmp_path),
+    )
+    assert status == 0
+    assert out == out_file.read_text()
+    assert "not run" in out
+
+
+TRAIN = (
+    *("train", "tiny", "--epochs", "1", "--train-size", "64"),
+    *("--hold-out", "32", "--csv"),
+)
+
+
+def test_train_then_evaluate(capsys, tmp_path):
+    folder, records = tmp_path / "run", tmp_path / "records"
+    command = (*TRAIN, "--folder", folder, "--records", records, "--seed", "5")
+    status, out, _ = call(capsys, *command)
+    assert status == 0
+    assert re.search(r"seed 5: error \d+\.\d\d % \(\d+ of 32, hold_out\)", out)
+    (copied,) = records.iterdir()
+    assert json.loads(copied.read_text())["preset"]["train_size"] == 64
+    assert (folder / "history.csv").exists()
+    status, again, _ = call(capsys, *command)
+    assert (status, again) == (0, out)
+    status, out, _ = call(
+        capsys, "evaluate", "--weights", folder / "weights.h5", "--dataset", "shapes"
+    )
+    assert status == 0
+    assert re.search(r"strided_cnn_a on shapes: error \d+\.\d\d % \(\d+ of 1000", out)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("train", "nope"), "There is no preset 'nope'. The presets are"),
+        (("train", "tiny", "--seed", "-1"), "`seed` should be from 0"),
+        (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
+        (("train", "tiny", "--learning-rate", "-1"), "`learning_rate` should be from"),
+        (("data", "mnist"), "`name` should be one of"),
+        (("table", "mnist"), "The tables are cifar10"),
+        (("table", "cifar10", "--records", "/nonexistent"), "no folder"),
+        (("table", "cifar10", "--style", "html"), "`style` should be one of"),
+        (("evaluate",), "Name a network"),
+        (("evaluate", "large_all_cnn"), "No weights of large_all_cnn"),
+        (("evaluate", "--weights", "gone.h5"), "There is no file gone.h5"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(capsys, tmp_path, arguments, message):
+    if arguments[0] == "train":
+        arguments = (*arguments, "--folder", tmp_path)
+    status, out, err = call(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("allconv: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",), ("train", "tiny", "--seed", "x")])
+def test_wrong_words_are_usage_and_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(arguments))
+    assert caught.value.code == 2
+    assert "usage: python -m allconv" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    assert "Ctrl-C stops a training run safely" in out
+    for command in ("list", "data", "train", "evaluate", "table"):
+        assert f"\n    {command} " in out
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "allconv", *TRAIN, "--epochs", "500"]
+    command += ["--folder", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("epoch-*.h5")):
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+
+
+def test_errors_of_a_real_process_are_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "train", "nope"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1

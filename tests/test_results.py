@@ -1,0 +1,100 @@
+"""Tables from records: arithmetic, honesty, formats."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from allconv import paper, presets, results
+
+
+def record(name="all_cnn_c", seed=0, error=10.0, **changes):
+    return {
+        "preset": presets.get(name).as_dict(),
+        "seed": seed,
+        "status": "finished",
+        "split": "test",
+        "error": error,
+        "minutes": 60.0,
+        **changes,
+    }
+
+
+def row(records, table="cifar10", recipe="all_cnn_c"):
+    return next(r for r in results.rows(table, records) if r["recipe"] == recipe)
+
+
+def test_nothing_run_says_not_run():
+    table = results.rows("cifar10", [])
+    assert {r["our error %"] for r in table} == {"not run"}
+    assert {r["network"] for r in table} == set(paper.TABLE_3)
+    assert row([])["paper error %"] == "9.08"
+
+
+def test_one_run_has_no_spread():
+    assert row([record(error=9.5)])["our error %"] == "9.50"
+
+
+def test_mean_and_sample_deviation():
+    three = [record(seed=s, error=e) for s, e in enumerate((9.0, 10.0, 11.0))]
+    assert row(three)["our error %"] == "10.00 ± 1.00"
+    assert row(three)["n"] == "3"
+
+
+def test_diverged_runs_are_counted_not_dropped():
+    both = [record(error=9.5), record(seed=1, status="diverged")]
+    assert row(both)["our error %"] == "9.50"
+    assert row(both)["diverged"] == "1"
+    assert row([record(status="diverged")])["our error %"] == "diverged"
+
+
+def test_held_out_errors_are_no_results():
+    assert row([record(split="hold_out")])["our error %"] == "not run"
+
+
+def test_a_recipe_that_is_no_preset_has_a_row_of_its_own():
+    odd = record()
+    odd["preset"] = {**odd["preset"], "name": "all_cnn_c-3ep", "epochs": 3}
+    assert row([odd], recipe="all_cnn_c-3ep")["epochs"] == "3"
+    assert row([odd])["our error %"] == "not run"
+
+
+def test_tables_keep_data_sets_and_augmentation_apart():
+    names = {t: {r["recipe"] for r in results.rows(t, [])} for t in results.TABLES}
+    assert "all_cnn_c_augmented" in names["cifar10_augmented"]
+    assert "all_cnn_c_augmented" not in names["cifar10"]
+    assert "all_cnn_c_cifar100" in names["cifar100"]
+    assert "tiny" not in set.union(*names.values())
+
+
+def test_unconfirmed_numbers_carry_a_question_mark():
+    assert row([], "cifar100", "all_cnn_c_cifar100")["paper error %"] == "33.71 ?"
+    assert row([], "cifar100", "all_cnn_c_cifar100")["parameters"] == "1,387,108"
+
+
+def test_formats():
+    table = results.rows("cifar10", [record(error=9.5), record(seed=1, error=9.7)])
+    text = results.render(table)
+    assert len({len(line) <= 110 for line in text.splitlines()}) == 1
+    markdown = results.render(table, "markdown").splitlines()
+    assert markdown[1] == "| --- | --- |" + " ---: |" * 7
+    assert {line.count("|") for line in markdown} == {10}
+    latex = results.render(table, "latex")
+    assert r"all\_cnn\_c" in latex
+    assert r"9.60 $\pm$ 0.14" in latex
+    rows = list(csv.DictReader(io.StringIO(results.render(table, "csv"))))
+    assert rows[0]["network"] == "model_a"
+    assert rows[0]["parameters"] == "839242"
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError, match="The tables are cifar10, cifar10_augmented"):
+        results.rows("mnist", [])
+    with pytest.raises(ValueError, match="text, markdown, latex, csv"):
+        results.render([], "html")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        results.read(tmp_path / "gone")
+    (tmp_path / "bad.json").write_text(json.dumps({"status": "finished"}))
+    with pytest.raises(ValueError, match=r"bad\.json is no run record"):
+        results.read(tmp_path)

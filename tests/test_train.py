@@ -1,0 +1,373 @@
+"""One run, resumed, killed, stopped, diverged: the same bytes or a clear word."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from allconv import architectures, checkpoint, presets, train, weights
+from allconv.evaluate import evaluate
+
+# Real training in a second an epoch: 12 steps of Strided-CNN-A, dropout and all.
+SMALL = replace(
+    presets.get("tiny"),
+    name="small",
+    architecture="strided_cnn_a",
+    augmentation="paper",
+    train_size=96,
+    batch_size=8,
+    hold_out=64,
+    epochs=3,
+    validate_every=2,
+)
+
+
+def run(folder, preset=SMALL, seed=3, **kwargs):
+    return train.run(preset, seed, folder, progress=False, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, run(folder, csv=True)
+
+
+def test_a_record_says_what_was_done(finished):
+    folder, record = finished
+    assert record == json.loads((folder / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["preset"] == SMALL.as_dict()
+    assert record["seed"] == 3
+    assert record["split"] == "hold_out"
+    assert record["n"] == 64 == np.sum(record["confusion"])
+    assert record["wrong"] == 64 - np.trace(record["confusion"])
+    assert record["error"] == round(100 * record["wrong"] / 64, 4)
+    assert record["parameters"] == 839_242
+    assert [row["epoch"] for row in record["history"]] == [1, 2, 3]
+    assert ["val_loss" in row for row in record["history"]] == [False, True, False]
+    assert set(record["data"]) == {"train", "hold_out"}
+    assert record["environment"]["keras"] == keras.__version__
+    header, *rows = (folder / "history.csv").read_text().splitlines()
+    assert header.startswith("epoch,accuracy,loss")
+    assert len(rows) == 3
+
+
+def test_finished_means_done(finished, monkeypatch):
+    folder, record = finished
+    monkeypatch.setattr(train, "fit", None)  # would fail if it were called
+    assert run(folder) == record
+
+
+def test_weights_of_a_run_give_its_error(finished):
+    folder, record = finished
+    inputs = train.Inputs(SMALL)
+    classifier = weights.load(folder / "weights.h5")
+    result = evaluate(classifier.model, inputs.x_test, inputs.y_test)
+    assert result.wrong == record["wrong"]
+    assert classifier.meta["preset"] == "small"
+
+
+def test_two_folders_same_seed_same_bytes_other_seed_other_bytes(finished, tmp_path):
+    _, record = finished
+    again = run(tmp_path / "again")
+    assert again["state_sha256"] == record["state_sha256"]
+    assert again["history"] == record["history"]
+    other = run(tmp_path / "other", seed=4)
+    assert other["state_sha256"] != record["state_sha256"]
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Sends this process a signal in the middle of an epoch."""
+
+    def __init__(self, epoch, signum=signal.SIGTERM):
+        super().__init__()
+        self.at, self.signum = epoch, signum
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch) == (self.at, 5):
+            os.kill(os.getpid(), self.signum)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_the_same_call_goes_on(finished, tmp_path, signum):
+    _, record = finished
+    before = signal.getsignal(signum)
+    with pytest.raises(
+        train.Interrupted, match=r"Stopped in epoch 3 of 3\. The 2 fini"
+    ):
+        run(tmp_path, callbacks=[StopAfter(2, signum)])
+    assert signal.getsignal(signum) == before
+    assert [p.name for p in checkpoint.files(tmp_path)] == [
+        "epoch-0002.h5",
+        "epoch-0001.h5",
+    ]
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+PROGRAM = """
+import sys
+from tests.test_train import SMALL, run
+print("started", flush=True)
+print(run(sys.argv[1], seed=int(sys.argv[2]))["state_sha256"], flush=True)
+"""
+
+
+@contextlib.contextmanager
+def spawn(folder, seed=3):
+    """A process that trains, at the moment when it begins to."""
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        yield process
+
+
+def digest_of(folder, seed=3):
+    with spawn(folder, seed) as process:
+        digest = process.stdout.readline().strip()
+    assert process.returncode == 0
+    return digest
+
+
+def test_sigkill_at_random_moments_changes_no_byte(tmp_path):
+    """Against a process that nobody killed; another seed gives other bytes."""
+    begun = time.perf_counter()
+    digest = digest_of(tmp_path / "whole")
+    length = time.perf_counter() - begun
+
+    rng, folder = random.Random(0), tmp_path / "killed"
+    for _ in range(4):
+        with spawn(folder) as process:
+            time.sleep(rng.uniform(0.2, 0.8) * length)
+            process.kill()
+    assert digest_of(folder) == digest
+    assert digest_of(tmp_path / "other", seed=4) != digest
+
+
+def test_sigkill_between_two_checkpoints_changes_no_byte(finished, tmp_path):
+    """Killed by itself in the middle of the second and then of the third epoch."""
+    _, record = finished
+    for epoch in (1, 2):
+        program = (
+            "import sys; from tests.test_train import StopAfter, run; import signal\n"
+            f"run(sys.argv[1], callbacks=[StopAfter({epoch}, signal.SIGKILL)])"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert len(checkpoint.files(tmp_path)) == epoch
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_no_byte(finished, tmp_path):
+    _, record = finished
+    with pytest.raises(train.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(2)])
+    newest = checkpoint.files(tmp_path)[0]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"epoch-0002\.h5 is damaged"):
+        assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+def test_a_full_disk_at_a_checkpoint_is_an_error_that_loses_nothing(
+    finished, tmp_path, monkeypatch
+):
+    _, record = finished
+    real = os.replace
+    calls = []
+
+    def full(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert [p.name for p in checkpoint.files(tmp_path)] == ["epoch-0001.h5"]
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+def test_another_run_in_the_folder_is_refused(finished):
+    folder, _ = finished
+    with pytest.raises(RuntimeError, match=r"epochs \(3 there, 4 asked for\)"):
+        run(folder, replace(SMALL, epochs=4))
+    with pytest.raises(RuntimeError, match="differs in seed"):
+        run(folder, seed=9)
+
+
+def test_another_preset_over_checkpoints_is_refused(tmp_path):
+    with pytest.raises(train.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(1)])
+    with pytest.raises(RuntimeError, match="differs in learning_rate"):
+        run(tmp_path, replace(SMALL, learning_rate=0.5))
+
+
+def test_checkpoints_of_other_data_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(train.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(1)])
+    real = train.data.load
+
+    def altered(*args):
+        (x, y), test = real(*args)
+        x = x.copy()
+        x[:, 0, 0, 0] ^= 1
+        return (x, y), test
+
+    monkeypatch.setattr(train.data, "load", altered)
+    with pytest.raises(RuntimeError, match="differs in data"):
+        run(tmp_path)
+
+
+def test_two_processes_in_one_folder(tmp_path):
+    import filelock
+
+    with (
+        filelock.FileLock(tmp_path / ".lock"),
+        pytest.raises(RuntimeError, match="Another process is training in"),
+    ):
+        run(tmp_path)
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes a weight NaN at one step of the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.now, batch) == (1, 3):
+            kernel = self.model.get_layer("conv2").kernel
+            kernel.assign(kernel * np.nan)
+
+
+def test_nan_is_recorded_as_diverged_and_the_last_finite_state_survives(tmp_path):
+    with pytest.warns(UserWarning, match="diverged: the loss is nan at step 4 of epo"):
+        record = run(tmp_path, callbacks=[Poison()])
+    assert record["status"] == "diverged"
+    assert record["epochs"] == 1
+    assert "error" not in record
+    arrays, meta = checkpoint.load_latest(tmp_path)
+    assert meta["epoch"] == 1
+    assert all(np.isfinite(a).all() for a in arrays.values())
+    assert not (tmp_path / "weights.h5").exists()
+    assert run(tmp_path) == record  # and it is not tried again
+
+
+def test_versions_that_changed_are_said(tmp_path, monkeypatch):
+    with pytest.raises(train.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(1)])
+    real = train.runtime.environment
+    monkeypatch.setattr(train.runtime, "environment", lambda: {**real(), "keras": "9"})
+    with pytest.warns(UserWarning, match="begun with another keras"):
+        run(tmp_path)
+
+
+def test_weight_decay_is_caffes():
+    """One SGD step: w - lr * (gradient + decay * w), biases included."""
+    inputs = train.Inputs(SMALL)
+    x, y = inputs.x_train[:8], keras.ops.one_hot(inputs.y_train[:8], 10)
+    after = []
+    for decay in (0.0, 0.1):
+        preset = replace(
+            SMALL, weight_decay=decay, dropout=0.0, schedule="steps", learning_rate=0.5
+        )
+        train.runtime.set_seed(0)
+        model = train.compiled(preset, inputs)
+        before = {v.path: np.asarray(v.value) for v in model.trainable_variables}
+        model.get_layer("conv1").bias.assign(before["conv1/bias"] + 2)
+        model.train_on_batch(x, y)
+        after.append({v.path: np.asarray(v.value) for v in model.trainable_variables})
+    before["conv1/bias"] = before["conv1/bias"] + 2
+    for path, plain in after[0].items():
+        np.testing.assert_allclose(
+            after[1][path], plain - 0.5 * 0.1 * before[path], atol=1e-5
+        )
+
+
+def test_schedules():
+    steps = train.schedule(presets.get("all_cnn_c"), 195)
+    rates = [float(steps(e * 195)) for e in (0, 199, 200, 249, 250, 299, 300, 349)]
+    expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    assert float(steps(200 * 195 - 1)) == pytest.approx(0.05)
+    linear = train.Linear(1.0, 0.2, 100)
+    np.testing.assert_allclose(
+        [float(linear(s)) for s in (0, 9, 19, 20, 99, 100)],
+        [0.05, 0.5, 1.0, 80 / 81, 1 / 81, 0.0],
+        rtol=1e-5,
+    )
+
+
+def test_shortened_milestones_are_scaled():
+    short = presets.shorten(presets.get("all_cnn_c"), 35)
+    assert short.milestones == (20, 25, 30)
+    assert short.name == "all_cnn_c-35ep"
+    assert presets.shorten(short, 35) is short
+
+
+def test_every_network_of_table_3_has_the_papers_recipe():
+    for name in architectures.NAMES[:12]:
+        preset = presets.get(name)
+        assert replace(preset, name="", architecture="") == replace(
+            presets.PAPER, name="", architecture=""
+        )
+    assert presets.PAPER.momentum == 0.9
+    assert presets.PAPER.weight_decay == 0.001
+    assert presets.PAPER.epochs == 350
+    assert presets.PAPER.milestones == (200, 250, 300)
+    assert presets.PAPER.learning_rate in presets.LEARNING_RATES
+
+
+def test_every_preset_can_be_followed():
+    for preset in presets.PRESETS.values():
+        presets.check(preset)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"architecture": "vgg"}, "`architecture` should be one of"),
+        ({"schedule": "cosine"}, "steps, linear. Received: 'cosine'"),
+        ({"epochs": 0}, "`epochs` should be from 1"),
+        ({"momentum": 1.5}, "`momentum` should be from 0 to 1"),
+        ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
+        ({"batch_size": 97}, "`batch_size` should be from 1 to the 96"),
+    ],
+)
+def test_presets_that_cannot_be_followed(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, replace(SMALL, **change))
+
+
+def test_bad_seed_and_preset_name(tmp_path):
+    with pytest.raises(ValueError, match=r"`seed` should be from 0 to 2\*\*31 - 1"):
+        run(tmp_path, seed=-1)
+    with pytest.raises(ValueError, match="There is no preset 'nope'"):
+        presets.get("nope")
+
+
+def test_a_folder_with_something_else_for_a_record(tmp_path):
+    (tmp_path / "record.json").write_text("[]")
+    with pytest.raises(RuntimeError, match="is no record of a run"):
+        run(tmp_path)
+
+
+def test_bfloat16_trains(tmp_path):
+    record = run(tmp_path, replace(SMALL, precision="mixed_bfloat16", epochs=1))
+    assert record["status"] == "finished"
+    assert keras.config.dtype_policy().name == "float32"

@@ -1,0 +1,115 @@
+"""Weight files stand alone: the same outputs, verified, nothing guessed."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from allconv import checkpoint, data, models, preprocessing, weights
+from allconv.evaluate import score
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """(path, model, preprocessor, images) of an untrained net."""
+    path = tmp_path_factory.mktemp("weights") / "net.h5"
+    images, _ = data.shapes(40)
+    preprocessor = preprocessing.MeanStd().fit(images)
+    model = models.StridedCNNA()
+    facts = {"preset": "tiny", "seed": 0, "error": 90.0}
+    weights.save(path, model, "strided_cnn_a", preprocessor, "shapes", facts)
+    return path, model, preprocessor, images
+
+
+def test_a_file_classifies_raw_images_by_itself(saved):
+    path, model, preprocessor, images = saved
+    classifier = weights.load(path)
+    expected = model.predict(preprocessor(images), verbose=0)
+    np.testing.assert_array_equal(classifier.predict(images), expected)
+    assert classifier.meta["error"] == 90.0
+    assert score(expected, np.zeros(40, int)).n == 40
+
+
+def test_builders_load_files(saved):
+    path, model, *_ = saved
+    loaded = models.StridedCNNA(weights=path)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    base = models.StridedCNNA(weights=path, include_top=False)
+    np.testing.assert_array_equal(
+        base.get_layer("conv1").kernel, model.get_layer("conv1").kernel
+    )
+
+
+def test_builders_load_keras_files(saved, tmp_path):
+    _, model, *_ = saved
+    model.save_weights(tmp_path / "net.weights.h5")
+    loaded = models.StridedCNNA(weights=tmp_path / "net.weights.h5")
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+
+
+def test_float16_halves_the_file_and_keeps_three_digits(saved, tmp_path):
+    path, model, preprocessor, images = saved
+    half = tmp_path / "half.h5"
+    facts = {"preset": "tiny", "seed": 0, "error": 90.0}
+    weights.save(
+        half, model, "strided_cnn_a", preprocessor, "shapes", facts, dtype="float16"
+    )
+    assert half.stat().st_size < 0.55 * path.stat().st_size
+    full, less = (weights.load(p).predict(images) for p in (path, half))
+    np.testing.assert_allclose(full, less, atol=2e-3)
+
+
+def test_released_files_are_found_and_verified(saved, tmp_path, monkeypatch):
+    path, model, *_ = saved
+    content = path.read_bytes()
+    (tmp_path / "net.h5").write_bytes(content)
+    entry = {
+        "architecture": "strided_cnn_a",
+        "dataset": "cifar10",
+        "file": "net.h5",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps([entry]))
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    loaded = models.StridedCNNA(weights="cifar10")
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+    (tmp_path / "net.h5").write_bytes(content[:-1])
+    with pytest.raises(checkpoint.DamagedFileError, match="Restore it"):
+        models.StridedCNNA(weights="cifar10")
+    with pytest.raises(ValueError, match="No weights of model_a for cifar10"):
+        models.ModelA(weights="cifar10")
+
+
+def test_the_manifest_lists_what_lies_there():
+    entries = weights.manifest()
+    assert {e["file"] for e in entries} == {
+        p.name for p in weights.RELEASED.glob("*.h5")
+    }
+    for entry in entries:
+        path = weights.RELEASED / entry["file"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+        assert path.stat().st_size <= 4 * 2**20
+
+
+def test_wrong_files_are_named(saved, tmp_path):
+    path, *_ = saved
+    with pytest.raises(FileNotFoundError, match="Received: weights='imagenet'"):
+        models.StridedCNNA(weights="imagenet")
+    with pytest.raises(ValueError, match="holds weights of strided_cnn_a, not of all"):
+        models.AllCNNC(weights=path)
+    with pytest.raises(ValueError, match=r"conv5/kernel needs shape .*7\)"):
+        models.StridedCNNA(weights=path, classes=7)
+    checkpoint.write(tmp_path / "state.h5", {"a": np.zeros(2)}, {"epoch": 1})
+    with pytest.raises(checkpoint.DamagedFileError, match="perhaps it is a checkpoint"):
+        weights.load(tmp_path / "state.h5")
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(checkpoint.DamagedFileError, match=r"text\.h5 is damaged"):
+        weights.load(tmp_path / "text.h5")
+
+
+def test_dropout_does_not_change_what_fits(saved):
+    path, *_ = saved
+    assert isinstance(models.StridedCNNA(weights=path, dropout=0.0), keras.Model)
