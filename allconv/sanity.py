@@ -1,0 +1,339 @@
+"""Do maps depend on what the network learned, and on the class they explain?
+
+The tests of Adebayo et al., 'Sanity Checks for Saliency Maps' (2018), section 3. The
+weights are replaced, layer by layer from the top, by fresh draws of each layer's own
+initialisers, and the maps of the broken network are compared with those of the trained
+one. Maps that stay alike do not show what was learned; those of guided backprop change
+little while only higher layers are randomised (the authors' erratum: not 'invariant').
+
+    def maps(model):
+        return explain(model, images, "guided", target=labels)
+
+    result = randomisation_test(model, maps)
+    result.scores["rank"].mean(axis=(0, 2))            # one number per layer, top first
+    compare(maps(model), edge_maps(images))            # is it an edge detector?
+    class_similarity(np.stack([... for target in range(10)]))
+
+Maps come from a function of the model, so that the rule is at work on every network.
+"""
+
+import contextlib
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+ORDERS = ("cascading", "independent")
+
+
+class Randomisation(NamedTuple):
+    """Maps of a network while its layers are randomised.
+
+    `layers`: paths, the top layer first: the steps. `trained`: maps of the trained
+    network, `(n, height, width, channels)`. `maps`: those after each step, with the
+    first seed, `(steps, n, height, width, channels)`. `scores`: by name, as for
+    `compare`, `(seeds, steps, n)`.
+    """
+
+    layers: tuple[str, ...]
+    trained: np.ndarray
+    maps: np.ndarray
+    scores: dict[str, np.ndarray]
+
+
+def randomisation_test(
+    model: keras.Model,
+    maps: Callable[[keras.Model], np.ndarray],
+    *,
+    order: str = "cascading",
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: bool = True,
+) -> Randomisation:
+    """Compare the maps of a trained network with those of randomised copies.
+
+    Args:
+        model: Functional or Sequential `keras.Model`; it is not changed.
+        maps: Function of a model that returns its maps, an array
+            `(n, height, width, channels)`, of the same images and neurons each time.
+        order: `"cascading"`: step k randomises the k top layers; `"independent"`: the
+            k-th layer from the top alone.
+        seeds: One repetition per seed.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `Randomisation`.
+
+    Raises:
+        ValueError: If `order` is unknown, the model cannot be copied, or maps are not
+            finite or change their shape.
+    """
+    trained = _checked(maps(model))
+    layers = tuple(path for path, _ in reversed(weighted_layers(model)))
+    first, scores = [], []
+    with tqdm(total=len(seeds) * len(layers), unit="step", disable=not progress) as bar:
+        for seed in seeds:
+            steps = []
+            for _, broken in randomisations(model, order=order, seed=seed):
+                steps.append(_checked(maps(broken), trained.shape))
+                bar.update()
+            first = first or steps
+            scores.append([compare(trained, step) for step in steps])
+    return Randomisation(
+        layers,
+        trained,
+        np.stack(first),
+        {
+            name: np.array([[step[name] for step in steps] for steps in scores])
+            for name in scores[0][0]
+        },
+    )
+
+
+def weighted_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    """Layers that hold weights, from input to output, those of nested models included.
+
+    Returns:
+        Pairs of a path (`"conv1"`, `"block/conv1"`) and a layer.
+    """
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            inner = weighted_layers(layer)
+            found += [(f"{layer.name}/{path}", deep) for path, deep in inner]
+        elif layer.weights:
+            found.append((layer.name, layer))
+    return found
+
+
+def randomisations(
+    model: keras.Model, *, order: str = "cascading", seed: int = 0
+) -> Iterator[tuple[str, keras.Model]]:
+    """Randomise a copy of a model step by step, from the top layer down.
+
+    What a layer draws depends on `seed` and its path alone.
+
+    Args:
+        model: Functional or Sequential `keras.Model`; it is not changed.
+        order: As for `randomisation_test`.
+        seed: Any int.
+
+    Yields:
+        The path of the layer that was just randomised, and the copy. It is the same
+        copy each time, so that a function traced on it serves all steps: use it before
+        the next step.
+
+    Raises:
+        ValueError: As for `randomisation_test`.
+    """
+    if order not in ORDERS:
+        raise ValueError(
+            f"`order` should be one of {', '.join(ORDERS)}. Received: order={order!r}"
+        )
+    twin = _copy(model)
+    for path, layer in reversed(weighted_layers(twin)):
+        learned = layer.get_weights()
+        layer.set_weights(fresh_weights(layer, f"{seed}/{path}"))
+        yield path, twin
+        if order == "independent":
+            layer.set_weights(learned)
+
+
+def randomise(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:
+    """Copy a model with fresh weights in some layers and its own in all others.
+
+    Args:
+        model: Functional or Sequential `keras.Model`; it is not changed.
+        layers: Paths, as in `weighted_layers`.
+        seed: Any int.
+
+    Returns:
+        The copy, not compiled.
+
+    Raises:
+        ValueError: If a path is unknown or the model cannot be copied.
+    """
+    twin = _copy(model)
+    found = dict(weighted_layers(twin))
+    for path in layers:
+        if path not in found:
+            raise ValueError(
+                f"No layer with weights is called {path!r}. Layers: {', '.join(found)}"
+            )
+        found[path].set_weights(fresh_weights(found[path], f"{seed}/{path}"))
+    return twin
+
+
+def _copy(model):
+    """A copy of a model with its own variables, of the same values; not compiled."""
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "Only a Functional or a built Sequential model can be copied. "
+            f"Received: {type(model).__name__} {model.name!r}"
+        )
+    ends = (model.inputs, model.outputs)
+    ends = [end[0] if len(end) == 1 else end for end in ends]
+    # A clone of the model itself would be compiled too, custom losses and all.
+    with _draws_from(0):
+        twin = keras.models.clone_model(keras.Model(*ends, name=model.name))
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def fresh_weights(layer: keras.Layer, seed: int | str) -> list[np.ndarray]:
+    """New weights for a layer, drawn by its own initialisers.
+
+    Kernels, biases, scales and running statistics alike. The layer is built anew from
+    its configuration, initialisers with a fixed seed being given a new one.
+
+    Args:
+        layer: A built layer; it is not changed.
+        seed: Seed of all draws.
+
+    Returns:
+        Arrays in the order of `layer.weights`.
+
+    Raises:
+        ValueError: If the layer's configuration does not rebuild it.
+    """
+    with _draws_from(seed):
+        fresh = type(layer).from_config(_unseeded(layer.get_config()))
+        fresh.build_from_config(layer.get_build_config())
+    weights = fresh.get_weights()
+    if [w.shape for w in weights] != [w.shape for w in layer.get_weights()]:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) is not rebuilt by its "
+            "configuration; its class needs `get_config` and `get_build_config`."
+        )
+    return weights
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+    """How alike two sets of maps are, image by image.
+
+    Args:
+        a: Maps `(n, height, width, channels)`.
+        b: Maps of the same shape.
+
+    Returns:
+        Arrays `(n,)`: `"rank"`, Spearman's correlation of the signed values;
+        `"absolute rank"`, that of the magnitudes; `"ssim"`, the structural similarity
+        of the magnitudes as they would be looked at: summed over the channels, each
+        map over its maximum. NaN where a map is constant.
+    """
+    return {
+        "rank": rank_correlation(a, b),
+        "absolute rank": rank_correlation(np.abs(a), np.abs(b)),
+        "ssim": ssim(a, b),
+    }
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of two sets of maps; ties get their mean rank.
+
+    Args:
+        a: `(n, ...)`.
+        b: `(n, ...)`, same shape.
+
+    Returns:
+        float64 array `(n,)`; NaN where a map is constant.
+    """
+    x, y = (np.stack([_ranks(one.ravel()) for one in maps]) for maps in (a, b))
+    x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
+    with np.errstate(invalid="ignore"):
+        return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
+
+
+def _ranks(values):
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[where]
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Structural similarity of the magnitudes of two sets of maps.
+
+    Args:
+        a: Maps `(n, height, width, channels)`.
+        b: Maps of the same shape.
+
+    Returns:
+        float64 array `(n,)`; NaN where a map is zero. The window is Gaussian, 11x11
+        pixels or as large as the map.
+    """
+
+    def look(maps):
+        grey = np.abs(maps).sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            return tf.cast(grey / grey.max(axis=(1, 2), keepdims=True), tf.float32)
+
+    window = min(11, *a.shape[1:3])
+    return np.float64(tf.image.ssim(look(a), look(b), 1.0, filter_size=window))
+
+
+def edge_maps(images: np.ndarray) -> np.ndarray:
+    """Strength of the Sobel edges of images: a map that no network had a part in.
+
+    Args:
+        images: `(n, height, width, channels)`.
+
+    Returns:
+        float32 array of the same shape, not negative.
+    """
+    edges = tf.image.sobel_edges(tf.cast(images, tf.float32))
+    return tf.norm(edges, axis=-1).numpy()
+
+
+def class_similarity(maps: np.ndarray) -> dict[str, np.ndarray]:
+    """How alike the maps of different classes are: 1 means they tell none apart.
+
+    Args:
+        maps: `(classes, n, height, width, channels)`: each image explained for each
+            of two or more classes.
+
+    Returns:
+        As for `compare`, averaged over all pairs of classes.
+    """
+    maps = np.asarray(maps)
+    if maps.ndim != 5 or len(maps) < 2:
+        raise ValueError(
+            "`maps` should be (classes, n, height, width, channels) with at least two "
+            f"classes. Received: an array of shape {maps.shape}"
+        )
+    pairs = [compare(a, b) for a, b in itertools.combinations(maps, 2)]
+    return {name: np.mean([pair[name] for pair in pairs], axis=0) for name in pairs[0]}
+
+
+@contextlib.contextmanager
+def _draws_from(seed):
+    """Seed Python's generator, where Keras' initialisers find theirs; put it back."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _unseeded(config):
+    """A layer's configuration with every seed open."""
+    if isinstance(config, dict):
+        return {k: None if k == "seed" else _unseeded(v) for k, v in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(map(_unseeded, config))
+    return config
+
+
+def _checked(maps, shape=None):
+    maps = np.asarray(maps)
+    if maps.ndim != 4 or shape not in (None, maps.shape):
+        raise ValueError(
+            f"`maps` should return an array {shape or '(n, height, width, channels)'}. "
+            f"Received: an array of shape {maps.shape}"
+        )
+    if not np.all(np.isfinite(maps)):
+        raise ValueError("`maps` returned values that are not finite.")
+    return maps
