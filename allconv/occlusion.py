@@ -27,10 +27,11 @@ from allconv import probes
 class Occlusion(NamedTuple):
     """Maps over the pixels of each image, and the values without a square.
 
-    `probability` and `activation` are float32 `(n, height, width)`: the mean over the
-    windows that cover a pixel. `label` is int64 of the same shape: the class predicted
-    when the square is centred nearest to the pixel. `clean_probability`, `clean_label`
-    and `clean_activation` are `(n,)`. `channel` `(n,)` is the feature map summed.
+    `classes` `(n,)` are the classes watched. `probability` and `activation` are float32
+    `(n, height, width)`: the mean over the windows that cover a pixel. `label` is int64
+    of the same shape: the class predicted when the square is centred nearest to the
+    pixel. `clean_probability`, `clean_label` and `clean_activation` are `(n,)`.
+    `channel` `(n,)` is the feature map summed.
     Without a `layer`, the two activations and `channel` are None.
     """
 
@@ -98,47 +99,41 @@ def occlusion(
     measure = _measurer(read, layer, from_logits, images, size, colour)
 
     # The unchanged image is one more window, which lies below the image.
-    index = np.arange(n)
+    each = np.arange(n)
     clean, sums = _measure_all(
-        measure, images, index, index * 0 + height, index * 0, batch_size
+        measure, images, each, np.full(n, height), np.zeros(n, int), batch_size
     )
-    clean_label = clean.argmax(axis=1)
     classes = probes.classes_of(labels, clean)
     channel = sums.argmax(axis=1)
 
-    index = np.repeat(index, len(rows) * len(columns))
+    index = np.repeat(each, len(rows) * len(columns))
     tops = np.tile(np.repeat(rows, len(columns)), n)
     lefts = np.tile(columns, n * len(rows))
-    shape = (n, len(rows), len(columns))
-    probability, label, activation = (
-        np.empty(len(index), dtype) for dtype in (np.float32, np.int64, np.float32)
-    )
+    probability, activation = np.empty((2, len(index)), np.float32)
+    label = np.empty(len(index), np.int64)
     for batch in probes.batches(len(index), images, batch_size):
         of = index[batch]
-        p, s = measure(of, tops[batch], lefts[batch])
-        p, s = p.numpy(), s.numpy()
-        each = np.arange(len(batch))
-        probability[batch] = p[each, classes[of]]
+        p, s = (out.numpy() for out in measure(of, tops[batch], lefts[batch]))
+        window = np.arange(len(batch))
+        probability[batch] = p[window, classes[of]]
+        activation[batch] = s[window, channel[of]]
         label[batch] = p.argmax(axis=1)
-        activation[batch] = s[each, channel[of]]
 
-    near = np.ix_(
-        np.arange(n),
-        _nearest(rows, size, height),
-        _nearest(columns, size, width),
-    )
-    each = np.arange(n)
+    grid = (n, len(rows), len(columns))
+
+    def pixels(values: np.ndarray) -> np.ndarray:
+        return pixel_map(values.reshape(grid), height, width, size, stride)
+
+    near = np.ix_(each, _nearest(rows, size, height), _nearest(columns, size, width))
     return Occlusion(
-        classes,
-        pixel_map(probability.reshape(shape), height, width, size, stride),
-        label.reshape(shape)[near],
-        pixel_map(activation.reshape(shape), height, width, size, stride)
-        if layer
-        else None,
-        clean[each, classes],
-        clean_label,
-        sums[each, channel] if layer else None,
-        channel if layer else None,
+        classes=classes,
+        probability=pixels(probability),
+        label=label.reshape(grid)[near],
+        activation=pixels(activation) if layer else None,
+        clean_probability=clean[each, classes],
+        clean_label=clean.argmax(axis=1),
+        clean_activation=sums[each, channel] if layer else None,
+        channel=channel if layer else None,
     )
 
 
