@@ -211,17 +211,17 @@ class Explainer:
             keras.StatelessScope(),  # nothing the call computes stays in the model
             graph.gradient_override_map(overrides(self.rule)),
         ):
-            output = self.model(images, training=False)
+            output = self.model(_like_inputs_of(self.model, images), training=False)
         if self.layer is None:
             neurons = logits(output)
         else:
             neurons = layer_output(self.model, self.layer, calls)
         if self.before_rectifier:
             neurons = below_rectifier(neurons, self.layer)
-        if neurons.shape.rank not in (2, 4) or None in neurons.shape[1:]:
+        if len(neurons.shape) < 2 or None in neurons.shape[1:]:
             raise ValueError(
-                "A neuron lives in an output (n, units) or (n, height, width, "
-                f"channels). Received: {place(self.layer)} of shape {neurons.shape}"
+                "Neurons are in an output (n, ..., channels) of known size. "
+                f"{place(self.layer)} has shape {neurons.shape}"
             )
         self.neurons = tuple(neurons.shape[1:])
         made_by = functools.partial(owner, calls)
@@ -252,6 +252,13 @@ class Explainer:
                 f"{self.model.name} has no rectifier, so that the rule {name} would be "
                 "plain backprop. Use the rule 'backprop'."
             )
+
+
+def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
+    """The images as the model takes them: alone, in a list or in a dict."""
+    return tf.nest.map_structure(
+        lambda _: images, getattr(model, "_inputs_struct", images)
+    )
 
 
 def _one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
@@ -301,14 +308,13 @@ def _image_shape(
         raise ValueError(
             f"{model.name} has no weights yet: build it, or call it on images, first."
         )
-    if len(getattr(model, "inputs", None) or [None]) > 1:
+    inputs = getattr(model, "inputs", None)  # a subclassed model has none
+    if inputs and len(inputs) > 1:
         raise ValueError(
             f"`model` should have one input. Received: {model.name} with "
-            f"{len(model.inputs)} inputs"
+            f"{len(inputs)} inputs"
         )
-    own = getattr(model, "input_shape", None)
-    if own is None:
-        own = (None, *(image_shape or (None,) * 3))
+    own = tuple(inputs[0].shape) if inputs else (None,) * 4
     if len(own) != 4:
         raise ValueError(
             "`model` should take images (n, height, width, channels). Received: "
@@ -322,7 +328,7 @@ def _image_shape(
         )
     if any(n not in (None, m) for n, m in zip(own[1:], shape, strict=True)):
         raise ValueError(
-            f"{model.name} takes images of shape {tuple(own[1:])}. Received: {shape}"
+            f"{model.name} takes images of shape {own[1:]}. Received: {shape}"
         )
     return shape
 
@@ -350,9 +356,9 @@ def _positions(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
     codes = {"max": _STRONGEST, "all": _EVERYWHERE}
     if isinstance(position, str) and position in codes:
         return np.full(n, codes[position], np.int32)
-    if not sizes:
+    if len(sizes) != 2:
         raise ValueError(
-            "The neurons are units without a position, not maps. "
+            "The neurons are not in a map, they have no (row, column). "
             f"Received: position={position!r}"
         )
     array = np.asarray(position)

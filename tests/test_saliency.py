@@ -1,0 +1,720 @@
+"""The engine, against the explicit pass, slow loops and numbers typed in."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+from keras import layers, ops
+
+from allconv import deconvnet, saliency
+from allconv.rules import RULES, Rule
+from allconv.saliency import Explainer, explain
+from tests.test_deconvnet import GOLD, gold_network
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    keras.utils.set_random_seed(0)
+
+
+def images(n=2, size=8, channels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, size, size, channels)).astype("float32")
+
+
+def chain(*rows, size=8, channels=3):
+    return keras.Sequential([keras.Input((size, size, channels)), *rows])
+
+
+# --- the rules, one rectifier at a time -----------------------------------------------
+
+UNITS = {
+    "relu": (layers.ReLU(), lambda x: x > 0),
+    "relu6": (layers.ReLU(max_value=6), lambda x: 0 < x < 6),
+    "capped": (layers.ReLU(max_value=2.5), lambda x: 0 < x < 2.5),
+    "leaky": (layers.LeakyReLU(0.25), lambda x: 1 if x > 0 else 0.25),
+    "slope": (layers.ReLU(negative_slope=0.5), lambda x: 1 if x > 0 else 0.5),
+    "threshold": (layers.ReLU(threshold=1.1), lambda x: x > 1.1),
+    "both ends": (layers.ReLU(threshold=1.1, max_value=2.5), lambda x: 1.1 < x < 2.5),
+    "maximum": (layers.Lambda(lambda x: tf.maximum(x, 0.1)), lambda x: x > 0.1),
+    "minimum": (layers.Lambda(lambda x: ops.minimum(0.3, x)), lambda x: x < 0.3),
+    "where": (
+        layers.Lambda(lambda x: tf.where(x <= 0, tf.zeros_like(x), x)),
+        lambda x: x > 0,
+    ),
+}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("rule", [*RULES, Rule(forward=False, gradient=False)])
+def test_rule_of_each_rectifier(unit, rule):
+    """R * f'(x) ^ forward * [R > 0] ^ gradient, in a loop."""
+    layer, slope = UNITS[unit]
+    model = chain(layer, layers.Dense(2, use_bias=False), size=5, channels=3)
+    x = 3 * images(size=5)
+    rule = RULES.get(rule, rule)
+    maps = explain(model, x, rule, channel=1, position="all")
+    signal = model.layers[-1].kernel.numpy()[:, 1]
+    expected = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        R = signal[index[-1]]
+        if rule.gradient and R < 0:
+            R = 0
+        expected[index] = R * slope(x[index]) if rule.forward else R
+    np.testing.assert_allclose(maps, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("route", ["switch", "centre", "spread"])
+def test_pool_routes_against_the_explicit_pass(route, padding):
+    model = chain(
+        layers.ReLU(), layers.MaxPooling2D((3, 2), (2, 1), padding), layers.Dense(4)
+    )
+    for name, rule in RULES.items():
+        rule = Rule(rule.forward, rule.gradient, route)
+        engine = explain(model, images(), rule, channel=2, position="all")
+        explicit = deconvnet.reverse(
+            model, images(), name, channel=2, position="all", pool=route
+        )
+        np.testing.assert_allclose(engine, explicit, atol=1e-6)
+
+
+# --- two implementations --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gold(rule):
+    model, image = gold_network()
+    maps = explain(model, image, rule, target=0)
+    np.testing.assert_array_equal(maps[0, ..., 0], GOLD[rule])
+
+
+def random_network(draw):
+    """A random chain of at most four convolutions, and images for it.
+
+    Images, weights and biases are multiples of 1/8, so that sums are exact in float32
+    whatever their order: a rectifier cannot differ by a rounding, and exact ties and
+    zeros, where the two passes must agree on more than a number, do occur.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.integers(7, 11))
+    rows, channels = [keras.Input((size, size, 2))], 2
+    for depth in range(draw(st.integers(1, 4))):
+        dilation = draw(st.sampled_from([1, 1, 1, 2]))
+        groups = draw(st.sampled_from([1, 1, channels]))
+        fused = draw(st.booleans())
+        options = {
+            "kernel_size": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+            "strides": 1 if dilation > 1 else draw(st.sampled_from([1, 1, 2])),
+            "padding": draw(st.sampled_from(["same", "same", "valid"])),
+            "dilation_rate": dilation,
+            "activation": "relu" if fused else None,
+            "name": f"conv{depth}",
+        }
+        if draw(st.integers(0, 5)) == 0 and dilation == 1:
+            rows.append(layers.DepthwiseConv2D(**options))
+        else:
+            channels = groups * draw(st.integers(1, 3))
+            rows.append(layers.Conv2D(channels, groups=groups, **options))
+        if not fused:
+            rows.append(layers.ReLU(name=f"relu{depth}"))
+        extra = draw(st.sampled_from(["none", "none", "max", "max", "average", "pad"]))
+        if extra == "pad":
+            rows.append(layers.ZeroPadding2D(((1, 0), (0, 2))))
+        elif extra != "none":
+            pool = layers.MaxPooling2D if extra == "max" else layers.AveragePooling2D
+            window = draw(st.sampled_from([(2, 2), (3, 2), (3, 1), (2, 1)]))
+            rows.append(pool(*window, padding=draw(st.sampled_from(["same", "valid"]))))
+    head = draw(st.sampled_from(["map", "average", "dense"]))
+    if head == "average":
+        rows += [layers.Conv2D(3, 1), layers.GlobalAveragePooling2D()]
+    elif head == "dense":
+        rows += [layers.Flatten(), layers.Dense(3, activation="softmax")]
+    model, rows = None, list(rows)
+    while model is None:  # without the last layers that a small map has no room for
+        try:
+            model = keras.Sequential(rows)
+        except ValueError:
+            rows.pop()
+
+    def eighths(shape):
+        return (np.round(8 * rng.normal(size=shape)) / 8).astype("float32")
+
+    model.set_weights([eighths(w.shape) for w in model.get_weights()])
+    return model, eighths((2, size, size, 2))
+
+
+@pytest.mark.parametrize("piece", range(4))
+def test_engine_agrees_with_explicit_pass(piece):
+    """All three rules on 4 times 53 random networks, to 1e-5 of the largest value."""
+
+    @seed(piece)
+    @settings(deadline=None, max_examples=53, database=None)
+    @given(st.data())
+    def agree(data):
+        model, x = random_network(data.draw)
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        if len(model.output_shape) == 2:
+            neuron = {"channel": int(rng.integers(model.output_shape[-1]))}
+        else:
+            position = ["max", "all", tuple(rng.integers(model.output_shape[1:3]))]
+            neuron = {"channel": None, "position": position[rng.integers(3)]}
+        for rule in RULES:
+            engine = explain(model, x, rule, **neuron)
+            explicit = deconvnet.reverse(model, x, rule, **neuron)
+            scale = np.abs(explicit).max() or 1
+            np.testing.assert_allclose(engine / scale, explicit / scale, atol=1e-5)
+
+    agree()
+
+
+# --- every way to write a model -------------------------------------------------------
+
+
+class Subclassed(keras.Model):
+    """Rectifiers in `call` only, some of them in a `tf.function` of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = layers.Conv2D(4, 3, padding="same")
+        self.rest = [layers.Conv2D(4, 3), layers.BatchNormalization()]
+        self.dense = layers.Dense(3)
+
+    @tf.function
+    def rectify(self, x):
+        return tf.nn.relu(x)
+
+    def call(self, x, training=False):
+        x = layers.MaxPooling2D(2)(keras.ops.relu(self.conv1(x)))
+        x = self.rectify(self.rest[1](self.rest[0](x), training=training))
+        return tf.nn.softmax(self.dense(layers.Flatten()(x)))
+
+
+def sequential():
+    return chain(
+        layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(4, 3, name="conv2"),
+        layers.BatchNormalization(),
+        layers.ReLU(name="relu2"),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax", name="dense"),
+    )
+
+
+def functional():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation=tf.nn.relu, name="conv1")(inputs)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, name="conv2")(x))
+    x = layers.Flatten()(ops.relu(x))
+    x = layers.Softmax()(layers.Dense(3, name="dense")(x))
+    return keras.Model(inputs, x)
+
+
+def nested():
+    bottom = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1"),
+            layers.MaxPooling2D(2),
+        ],
+        name="bottom",
+    )
+    inner = keras.Input((4, 4, 4))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, name="conv2")(inner))
+    middle = keras.Model(inner, keras.activations.relu(x), name="middle")
+    top = keras.Sequential(
+        [bottom, keras.Sequential([middle], name="around"), layers.Flatten()],
+        name="top",
+    )
+    return chain(top, layers.Dense(3), layers.Activation("softmax"))
+
+
+def compiled():
+    model = sequential()
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    model.predict(images(), verbose=0)
+    return model
+
+
+MODELS = {
+    "sequential": sequential,
+    "functional": functional,
+    "nested": nested,
+    "subclassed": Subclassed,
+    "compiled": compiled,
+}
+
+
+def with_weights_of(build, reference):
+    model = build()
+    model(images())
+    model.set_weights(reference.get_weights())
+    return model
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """A network with weights that a rectifier and a normalisation notice."""
+    model, rng = sequential(), np.random.default_rng(5)
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    model.layers[3].moving_variance.assign([0.5, 1, 2, 3])
+    return model
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_way_to_write_a_model_gives_one_map(kind, rule, reference):
+    model = with_weights_of(MODELS[kind], reference)
+    before = state_of(model)
+    explainer = Explainer(model, rule, image_shape=(8, 8, 3))
+    maps = explainer(images(), target=[0, 2])
+    expected = [
+        deconvnet.reverse(reference, images()[i : i + 1], rule, channel=target)[0]
+        for i, target in enumerate([0, 2])
+    ]
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+    assert len(explainer.audit.rectifiers) == len(explainer.audit.treated) == 2
+    assert state_of(model) == before
+
+
+def state_of(model):
+    """What an explanation must leave alone, to the bit."""
+    return (
+        [w.tobytes() for w in model.get_weights()],
+        [sorted(vars(layer)) for _, layer in saliency_paths(model)],
+        list(model.losses),
+        np.asarray(model(images())).tobytes(),
+        tf.config.functions_run_eagerly(),
+    )
+
+
+def saliency_paths(model):
+    from allconv.neurons import _paths
+
+    return [("", model), *_paths(model)]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy, reference):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = with_weights_of(functional, reference)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for rule in RULES:
+        maps = explain(model, images(), rule, target=1)
+        exact = explain(reference, images(), rule, target=1)
+        assert maps.dtype == np.float32
+        correlation = np.corrcoef(maps.ravel(), exact.ravel())[0, 1]
+        assert correlation > 0.99
+
+
+@pytest.mark.parametrize(
+    "name, rectifiers", [("VGG16", 15), ("ResNet50", 49), ("MobileNetV2", 35)]
+)
+def test_keras_applications(name, rectifiers):
+    build = getattr(keras.applications, name)
+    model = build(weights=None, input_shape=(32, 32, 3), classes=5)
+    explainer = Explainer(model, "guided")
+    assert str(explainer.audit).startswith(
+        f"{rectifiers} of {rectifiers} rectifiers guided"
+    )
+    assert explainer(images(1, 32)).any()
+
+
+def test_backprop_is_the_gradient(reference):
+    logits = keras.Model(reference.inputs[0], reference.layers[-2].output)
+    dense = reference.layers[-1]
+    x = tf.constant(images())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = (logits(x) @ dense.kernel + dense.bias)[:, 1]
+    maps = saliency.backprop(reference, images(), target=1)
+    np.testing.assert_allclose(maps, tape.gradient(score, x), rtol=1e-5, atol=1e-6)
+
+
+# --- the address of a neuron ----------------------------------------------------------
+
+
+def test_addresses(reference):
+    model = with_weights_of(nested, reference)
+    neuron = {"channel": 1, "position": (0, 1)}
+    expected = explain(reference, images(), layer="conv1", **neuron)
+    for address in ("conv1", "top/bottom/conv1"):
+        maps = explain(model, images(), layer=address, **neuron)
+        np.testing.assert_allclose(maps, expected, atol=1e-6)
+    after = explain(reference, images(), layer="relu2", **neuron)
+    names = [path for path, _ in saliency_paths(model) if "middle/re_lu" in path]
+    maps = explain(model, images(), layer=names[0], **neuron)  # an op between layers
+    np.testing.assert_allclose(maps, after, atol=1e-6)
+
+
+def test_shared_layers_are_told_apart():
+    shared = layers.Conv2D(3, 3, padding="same", activation="relu", name="shared")
+    model = chain(shared)
+    inputs = keras.Input((8, 8, 3))
+    twice = keras.Model(inputs, shared(shared(inputs)), name="twice")
+    neuron = {"channel": 0, "position": (4, 4)}
+    once = explain(model, images(), **neuron)
+    maps = explain(twice, images(), layer="shared#0", **neuron)
+    np.testing.assert_array_equal(maps, once)
+    second = explain(twice, images(), layer="shared#1", **neuron)
+    np.testing.assert_array_equal(second, explain(twice, images(), **neuron))
+    assert Explainer(twice).audit.rectifiers == ("shared (Relu)", "shared (Relu)")
+    with pytest.raises(ValueError, match=r"2 times. Use one of shared#0, shared#1"):
+        explain(twice, images(), layer="shared")
+    with pytest.raises(ValueError, match="should be one of shared#0, shared#1"):
+        explain(twice, images(), layer="shared#2")
+
+
+def test_two_layers_of_one_name_are_told_apart():
+    def block(name):
+        conv = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv")
+        return keras.Sequential([keras.Input((8, 8, 3)), conv], name=name)
+
+    model = chain(block("one"), block("two"))
+    with pytest.raises(ValueError, match=r"2 layers named 'conv'. Use one of one/conv"):
+        explain(model, images(), layer="conv")
+    assert explain(model, images(), layer="two/conv").any()
+
+
+def test_before_the_rectifier(reference):
+    """An inactive neuron: nothing after its rectifier, a map before it."""
+    x = images(1)
+    value = layers.Conv2D(4, 3, padding="same")
+    value.build((None, 8, 8, 3))
+    value.set_weights(reference.layers[0].get_weights())
+    place = np.argwhere(value(x)[0].numpy() < -0.1)[0].tolist()
+    neuron = {"layer": "conv1", "channel": place[2], "position": tuple(place[:2])}
+    assert not explain(reference, x, **neuron).any()
+    maps = explain(reference, x, before_rectifier=True, **neuron)
+    expected = deconvnet.reverse(
+        reference, x, "guided", before_rectifier=True, **neuron
+    )
+    assert maps.any()
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="'conv2' does not end in a rectifier"):
+        explain(reference, x, layer="conv2", before_rectifier=True)
+    output = chain(reference.layers[0])
+    np.testing.assert_allclose(
+        explain(output, x, before_rectifier=True, channel=1),
+        explain(reference, x, layer="conv1", before_rectifier=True, channel=1),
+        atol=1e-6,
+    )
+
+
+def test_channels_and_positions(reference):
+    explainer = Explainer(reference, "backprop", layer="conv1")
+    assert explainer.neurons == (8, 8, 4)
+    x = images(3)
+    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(x).numpy()
+    each = explainer(x, channel=[0, 3, 1], position=[(0, 0), (7, 7), (2, 5)])
+    for i, (channel, position) in enumerate([(0, (0, 0)), (3, (7, 7)), (1, (2, 5))]):
+        alone = explainer(x[i : i + 1], channel=channel, position=position)
+        np.testing.assert_array_equal(each[i], alone[0])
+    for i, activation in enumerate(maps):  # None and "max": the strongest
+        row, column, channel = np.unravel_index(activation.argmax(), activation.shape)
+        strongest = explainer(x[i : i + 1], channel=channel, position=(row, column))
+        np.testing.assert_array_equal(explainer(x)[i], strongest[0])
+    everywhere = explainer(x, channel=2, position="all")
+    total = sum(explainer(x, channel=2, position=p) for p in np.ndindex(8, 8))
+    np.testing.assert_allclose(everywhere, total, atol=1e-4)
+    predicted = reference(x).numpy().argmax(1)
+    np.testing.assert_array_equal(
+        explain(reference, x), explain(reference, x, target=predicted)
+    )
+
+
+def test_seed_is_one_or_the_activation(reference):
+    neuron = {"layer": "conv1", "channel": 1, "position": "max"}
+    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(
+        images()
+    ).numpy()
+    for rule in RULES:
+        one = explain(reference, images(), rule, **neuron)
+        activation = explain(reference, images(), rule, seed="activation", **neuron)
+        peak = maps[..., 1].max((1, 2))[:, None, None, None]
+        np.testing.assert_allclose(activation, one * peak, rtol=1e-5, atol=1e-6)
+
+
+# --- what has no rule -----------------------------------------------------------------
+
+REFUSED = {
+    "Elu": layers.ELU(),
+    "Selu": layers.Activation("selu"),
+    "Softplus": layers.Activation("softplus"),
+    "Sigmoid": layers.Activation("sigmoid"),
+    "Tanh": layers.Activation("tanh"),
+    "Erfc": layers.Activation("gelu"),
+    "IdentityN": layers.Activation("silu"),
+    "Relu": layers.PReLU(alpha_initializer="ones"),
+    "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
+    "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
+    "Rsqrt": layers.LayerNormalization(),
+    "StopGradient": layers.Lambda(lambda x: x + tf.stop_gradient(x)),
+}
+
+
+@pytest.mark.parametrize("op", REFUSED)
+def test_other_nonlinearities_are_refused_by_name_or_listed(op):
+    REFUSED[op].name = "odd"
+    positive = {"kernel_initializer": keras.initializers.RandomUniform(0.1, 1)}
+    conv = layers.Conv2D(2, 1, activation="relu", **positive)
+    model = chain(conv, REFUSED[op], layers.Dense(2, **positive))
+    for rule in ("guided", "deconvnet"):
+        with pytest.raises(ValueError, match=rf"{rule} says nothing of .*odd \({op}\)"):
+            explain(model, images(), rule)
+    loose = Explainer(model, "guided", strict=False)
+    assert f"odd ({op})" in loose.audit.untouched
+    assert f"odd ({op})" in str(loose.audit)
+    assert loose(images()).any()
+    x = tf.constant(images())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = model(x)[:, 1, 1, 0]
+    maps = saliency.backprop(model, images(), channel=0, position=(1, 1))
+    np.testing.assert_allclose(maps, tape.gradient(score, x), atol=1e-5)
+
+
+def test_a_rule_inside_a_custom_gradient_is_not_claimed():
+    @tf.custom_gradient
+    def straight_through(x):
+        return tf.nn.relu(x), lambda upstream: upstream
+
+    model = chain(layers.Conv2D(2, 1), layers.Lambda(straight_through, name="odd"))
+    with pytest.raises(ValueError, match=r"odd \(IdentityN\)"):
+        explain(model, images())
+
+
+@pytest.mark.parametrize("pack", [list, tuple, lambda x: {"images": x[0]}])
+def test_structured_inputs(pack, reference):
+    inputs = keras.Input((8, 8, 3), name="images")
+    model = keras.Model(pack([inputs]), reference(inputs))
+    np.testing.assert_array_equal(
+        explain(model, images(), target=1), explain(reference, images(), target=1)
+    )
+
+
+def test_what_lies_above_the_neuron_does_not_matter():
+    model = chain(
+        layers.Conv2D(2, 1, activation="relu", name="low"),
+        layers.Activation("gelu"),
+        layers.Dense(2, activation="sigmoid"),
+    )
+    assert explain(model, images(), layer="low").any()
+
+
+def test_concatenated_relu_is_two_rectifiers():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 3)(inputs)
+    x = layers.Concatenate()([layers.ReLU()(x), layers.ReLU()(-x)])
+    audit = Explainer(keras.Model(inputs, layers.Conv2D(2, 1)(x))).audit
+    assert len(audit.treated) == len(audit.rectifiers) == 2
+
+
+def test_audit_prints_what_was_found():
+    model = chain(
+        layers.Conv2D(2, 3, activation="relu", name="conv1"),
+        layers.MaxPooling2D(2, name="pool1"),
+        layers.ReLU(max_value=3, name="capped"),
+        layers.Lambda(tf.nn.lrn, name="lrn"),
+        layers.Activation("tanh", name="squash"),
+    )
+    audit = Explainer(model, Rule(True, True, "spread"), strict=False).audit
+    assert str(audit).splitlines() == [
+        "2 of 2 rectifiers guided",
+        "rectifiers: conv1 (Relu), capped (Relu)",
+        "max-pooling (spread): pool1 (MaxPool)",
+        "normalisations: lrn (LRN)",
+        "untouched nonlinearities: squash (Tanh)",
+    ]
+
+
+def test_pooling_without_a_route_is_refused():
+    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.GlobalMaxPooling2D())
+    assert explain(model, images()).any()
+    with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
+        explain(model, images(), Rule(True, True, "centre"))
+
+
+def test_model_without_a_rectifier():
+    model = chain(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2))
+    with pytest.raises(ValueError, match="has no rectifier"):
+        explain(model, images(), "guided")
+    assert saliency.backprop(model, images()).any()
+    first = chain(layers.Conv2D(2, 3, name="first"), layers.ReLU())
+    assert explain(first, images(), layer="first").any()  # none below, but one above
+
+
+# --- heads ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        layers.Activation("linear"),
+        layers.Activation("softmax"),
+        layers.Activation("log_softmax"),
+        layers.Activation("sigmoid"),
+        layers.Softmax(dtype="float64"),
+        layers.Lambda(tf.nn.softmax),
+        layers.Reshape((1, 3)),
+    ],
+    ids=["linear", "softmax", "log_softmax", "sigmoid", "float64", "tf", "reshaped"],
+)
+def test_a_class_is_its_logit(head, reference):
+    logits = keras.Sequential(reference.layers[:-1])
+    dense = layers.Dense(3)
+    tail = [layers.Softmax(), layers.Flatten()] if head.name[:7] == "reshape" else []
+    model = keras.Sequential([logits, dense, head, *tail])
+    model.build((None, 8, 8, 3))
+    dense.set_weights(reference.layers[-1].get_weights())
+    maps = explain(model, images(), target=2)
+    np.testing.assert_allclose(
+        maps, deconvnet.reverse(reference, images(), "guided", channel=2), atol=1e-5
+    )
+
+
+def test_softmax_over_another_axis_is_refused():
+    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.Softmax(axis=1))
+    with pytest.raises(ValueError, match="another axis than the last"):
+        explain(model, images())
+
+
+# --- tracing, training, memory --------------------------------------------------------
+
+
+class Counting(keras.Model):
+    """Counts how often it is run in Python, which is how often it is traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(4, 3, activation="relu")
+        self.dense = layers.Dense(10, activation="softmax")
+        self.traced = 0
+
+    def call(self, x):
+        self.traced += 1
+        return self.dense(layers.Flatten()(self.conv(x)))
+
+
+def test_one_trace_for_any_call_class_and_batch():
+    model = Counting()
+    model(images())
+    model.traced = 0
+    explainer = Explainer(model, image_shape=(8, 8, 3), batch_size=4)
+    for n in (1, 4, 6, 11):
+        for target in (None, 0, 9, list(range(n)) if n < 10 else None):
+            assert explainer(images(n), target=target).shape == (n, 8, 8, 3)
+    assert model.traced == 1
+    assert explainer(images(0)).shape == (0, 8, 8, 3)
+
+
+def test_batches_do_not_matter(reference):
+    x = images(7)
+    whole = explain(reference, x, target=1, batch_size=7)
+    parts = explain(reference, x, target=1, batch_size=3)
+    np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+def test_explanations_follow_training():
+    model = sequential()
+    explainer = Explainer(model, "guided")
+    before = explainer(images(), target=0)
+    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    model.fit(images(), np.array([0, 1]), epochs=2, verbose=0)
+    after = explainer(images(), target=0)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_array_equal(after, explain(model, images(), target=0))
+
+
+def test_nothing_stays_behind():
+    model = chain(
+        layers.Conv2D(2, 3, activation="relu", activity_regularizer="l2"),
+        layers.Dropout(0.5),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    explain(model, images())
+    model(images())
+    assert all(not tf.is_symbolic_tensor(loss) for loss in model.losses)
+    alive = weakref.ref(model)
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert alive() is None
+
+
+# --- bad input ------------------------------------------------------------------------
+
+
+def test_bad_images(reference):
+    x = images()
+    for bad, message in [
+        (x.astype("uint8"), "floating point, preprocessed .* Received: dtype=uint8"),
+        (x[0], r"One image is images\[None\]. Received: \(8, 8, 3\)"),
+        (x[0, 0], r"shape \(n, height, width, channels\). Received: \(8, 3\)"),
+        (x[..., :1], r"takes images of shape \(8, 8, 3\). Received: \(8, 8, 1\)"),
+        (np.where(x == x.max(), np.nan, x), "NaN or infinity in image"),
+        (x / 0 if False else np.full_like(x, np.inf), r"image 0 \(2 of 2 images\)"),
+        (None, "floating point"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            explain(reference, bad)
+    with pytest.raises(ValueError, match=r"of shape \(n, 8, 8, 3\). Received: \(2, 9"):
+        Explainer(reference)(images(size=9))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"rule": "grad"}, "one of backprop, deconvnet, guided or a Rule"),
+        ({"layer": "conv9"}, "no layer 'conv9'. Its layers: .*conv1"),
+        ({"layer": "conv1", "channel": 4}, "integer from 0 to 3"),
+        ({"layer": "conv1", "channel": -1}, "integer from 0 to 3"),
+        ({"layer": "conv1", "channel": 1.0}, "integer from 0 to 3"),
+        ({"layer": "conv1", "channel": [1, 2, 3]}, "one for each of 2 images"),
+        ({"layer": "conv1", "target": 1}, "in a layer, use `channel`"),
+        ({"channel": 0, "target": 1}, "stands alone"),
+        ({"target": 3}, "`target` should be an integer from 0 to 2"),
+        ({"layer": "conv1", "position": (8, 0)}, r"in a map \(8, 8\)"),
+        ({"layer": "conv1", "position": "centre"}, "should be 'max', 'all' or"),
+        ({"position": (0, 0)}, r"they have no \(row, column\)"),
+        ({"seed": 2}, "`seed` should be 'one' or 'activation'"),
+        ({"batch_size": 0}, "`batch_size` should be a positive integer"),
+    ],
+)
+def test_bad_arguments(arguments, message, reference):
+    with pytest.raises(ValueError, match=message) as error:
+        explain(reference, images(), **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_models():
+    with pytest.raises(ValueError, match=r"should be a Keras model. Received: 'vgg16'"):
+        explain("vgg16", images())
+    with pytest.raises(ValueError, match="has no weights yet"):
+        explain(Counting(), images())
+    two = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
+    with pytest.raises(ValueError, match=r"one input. Received: .* with 2 inputs"):
+        explain(keras.Model(two, layers.add(two)), images())
+    with pytest.raises(ValueError, match="should take images"):
+        explain(keras.Sequential([keras.Input((4,)), layers.Dense(2)]), images())
+    one = keras.Input((8, 8, 3))
+    conv, pool = layers.Conv2D(1, 1, activation="relu"), layers.Flatten()
+    with pytest.raises(ValueError, match="several outputs: choose a neuron by `layer`"):
+        explain(keras.Model(one, [conv(one), pool(one)]), images())
+    anywhere = keras.Input((None, None, 3))
+    model = keras.Model(anywhere, layers.Conv2D(2, 3, activation="relu")(anywhere))
+    with pytest.raises(ValueError, match="any size: give `image_shape`"):
+        Explainer(model)
+    assert explain(model, images(size=9)).any()
+    with pytest.raises(ValueError, match="`pool` should be one of switch, centre"):
+        Rule(True, True, "max")
