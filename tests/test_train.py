@@ -14,7 +14,17 @@ import keras
 import numpy as np
 import pytest
 
-from allconv import architectures, checkpoint, presets, train, weights
+from allconv import (
+    architectures,
+    checkpoint,
+    data,
+    inputs,
+    keeper,
+    presets,
+    schedules,
+    train,
+    weights,
+)
 from allconv.evaluate import evaluate
 
 # Real training in a second an epoch: 12 steps of Strided-CNN-A, dropout and all.
@@ -69,9 +79,9 @@ def test_finished_means_done(finished, monkeypatch):
 
 def test_weights_of_a_run_give_its_error(finished):
     folder, record = finished
-    inputs = train.Inputs(SMALL)
+    small = inputs.Inputs(SMALL)
     classifier = weights.load(folder / "weights.h5")
-    result = evaluate(classifier.model, inputs.x_test, inputs.y_test)
+    result = evaluate(classifier.model, small.x_test, small.y_test)
     assert result.wrong == record["wrong"]
     assert classifier.meta["preset"] == "small"
 
@@ -105,7 +115,7 @@ def test_a_signal_stops_cleanly_and_the_same_call_goes_on(finished, tmp_path, si
     _, record = finished
     before = signal.getsignal(signum)
     with pytest.raises(
-        train.Interrupted, match=r"Stopped in epoch 3 of 3\. The 2 fini"
+        keeper.Interrupted, match=r"Stopped in epoch 3 of 3\. The 2 fini"
     ):
         run(tmp_path, callbacks=[StopAfter(2, signum)])
     assert signal.getsignal(signum) == before
@@ -171,7 +181,7 @@ def test_sigkill_between_two_checkpoints_changes_no_byte(finished, tmp_path):
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_no_byte(finished, tmp_path):
     _, record = finished
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(keeper.Interrupted):
         run(tmp_path, callbacks=[StopAfter(2)])
     newest = checkpoint.files(tmp_path)[0]
     content = bytearray(newest.read_bytes())
@@ -211,16 +221,16 @@ def test_another_run_in_the_folder_is_refused(finished):
 
 
 def test_another_preset_over_checkpoints_is_refused(tmp_path):
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(keeper.Interrupted):
         run(tmp_path, callbacks=[StopAfter(1)])
     with pytest.raises(RuntimeError, match="differs in learning_rate"):
         run(tmp_path, replace(SMALL, learning_rate=0.5))
 
 
 def test_checkpoints_of_other_data_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(keeper.Interrupted):
         run(tmp_path, callbacks=[StopAfter(1)])
-    real = train.data.load
+    real = data.load
 
     def altered(*args):
         (x, y), test = real(*args)
@@ -228,7 +238,7 @@ def test_checkpoints_of_other_data_are_refused(tmp_path, monkeypatch):
         x[:, 0, 0, 0] ^= 1
         return (x, y), test
 
-    monkeypatch.setattr(train.data, "load", altered)
+    monkeypatch.setattr(data, "load", altered)
     with pytest.raises(RuntimeError, match="differs in data"):
         run(tmp_path)
 
@@ -269,7 +279,7 @@ def test_nan_is_recorded_as_diverged_and_the_last_finite_state_survives(tmp_path
 
 
 def test_versions_that_changed_are_said(tmp_path, monkeypatch):
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(keeper.Interrupted):
         run(tmp_path, callbacks=[StopAfter(1)])
     real = train.runtime.environment
     monkeypatch.setattr(train.runtime, "environment", lambda: {**real(), "keras": "9"})
@@ -279,15 +289,15 @@ def test_versions_that_changed_are_said(tmp_path, monkeypatch):
 
 def test_weight_decay_is_caffes():
     """One SGD step: w - lr * (gradient + decay * w), biases included."""
-    inputs = train.Inputs(SMALL)
-    x, y = inputs.x_train[:8], keras.ops.one_hot(inputs.y_train[:8], 10)
+    small = inputs.Inputs(SMALL)
+    x, y = small.x_train[:8], keras.ops.one_hot(small.y_train[:8], 10)
     after = []
     for decay in (0.0, 0.1):
         preset = replace(
             SMALL, weight_decay=decay, dropout=0.0, schedule="steps", learning_rate=0.5
         )
         train.runtime.set_seed(0)
-        model = train.compiled(preset, inputs)
+        model = train.compiled(preset, small)
         before = {v.path: np.asarray(v.value) for v in model.trainable_variables}
         model.get_layer("conv1").bias.assign(before["conv1/bias"] + 2)
         model.train_on_batch(x, y)
@@ -300,12 +310,12 @@ def test_weight_decay_is_caffes():
 
 
 def test_schedules():
-    steps = train.schedule(presets.get("all_cnn_c"), 195)
+    steps = schedules.schedule(presets.get("all_cnn_c"), 195)
     rates = [float(steps(e * 195)) for e in (0, 199, 200, 249, 250, 299, 300, 349)]
     expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert float(steps(200 * 195 - 1)) == pytest.approx(0.05)
-    linear = train.Linear(1.0, 0.2, 100)
+    linear = schedules.Linear(1.0, 0.2, 100)
     np.testing.assert_allclose(
         [float(linear(s)) for s in (0, 9, 19, 20, 99, 100)],
         [0.05, 0.5, 1.0, 80 / 81, 1 / 81, 0.0],

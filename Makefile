@@ -1,0 +1,24 @@
+# Two commands: `make demo` and `make test`. Both make the environment on first use.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test clean
+
+demo: $(VENV)/ready
+	$(RUN) -m experiments.demo
+
+# Notebooks and training tests are the long ones; two workers keep two cores busy.
+test: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -n 2
+
+$(VENV)/ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

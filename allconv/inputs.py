@@ -1,0 +1,71 @@
+"""The arrays of one preset: loaded, split, preprocessed."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from allconv import checkpoint, data, pipeline
+from allconv.preprocessing import KINDS
+from allconv.presets import Preset
+
+
+class Inputs:
+    """The arrays of one preset: loaded, split, preprocessed.
+
+    Attributes:
+        x_train, y_train, x_test, y_test: float32 images and int64 labels. The test
+            arrays are the held-out training images where the preset asks for it.
+        split: `"test"` or `"hold_out"`: what `x_test` is.
+        preprocessor: The fitted preprocessing.
+        prints: Fingerprints of the raw training and test images.
+        steps: Steps per epoch.
+    """
+
+    def __init__(self, preset: Preset, data_dir: str | Path | None = None):
+        (x, y), (x_test, y_test) = data.load(preset.dataset, data_dir)
+        self.split = "test"
+        if preset.hold_out:
+            (x, y), (x_test, y_test) = data.hold_out(x, y, preset.hold_out)
+            self.split = "hold_out"
+        if preset.train_size is not None:
+            if not 1 <= preset.train_size <= len(x):
+                raise ValueError(
+                    f"`train_size` should be from 1 to {len(x)}. "
+                    f"Received: {preset.train_size!r}"
+                )
+            x, y = x[: preset.train_size], y[: preset.train_size]
+        self.prints = {
+            "train": data.fingerprint(x, y),
+            self.split: data.fingerprint(x_test, y_test),
+        }
+        self.steps = pipeline.steps_per_epoch(len(x), preset.batch_size)
+        self.preprocessor = fitted(
+            preset.preprocessing, x, self.prints["train"], data_dir
+        )
+        self.x_train, self.y_train = self.preprocessor(x), y
+        self.x_test, self.y_test = self.preprocessor(x_test), y_test
+        self.classes = len(data.CLASS_NAMES[preset.dataset])
+
+
+def fitted(kind: str, images: np.ndarray, print_: str, data_dir: str | Path | None):
+    """The preprocessing fitted to training images, from the cache where it lies there.
+
+    Args:
+        kind: A key of `preprocessing.KINDS`.
+        images: uint8 training images.
+        print_: Their fingerprint, which names the cached file.
+        data_dir: As in `data.load`.
+    """
+    if kind != "gcn_zca":
+        return KINDS[kind]().fit(images)
+    cached = data.data_folder(data_dir) / f"{kind}-{print_[:16]}.h5"
+    with contextlib.suppress(FileNotFoundError, checkpoint.DamagedFileError):
+        arrays, meta = checkpoint.read(cached)
+        if meta == {"kind": kind, "data": print_}:
+            return KINDS[kind].from_arrays(arrays)
+    preprocessor = KINDS[kind]().fit(images)
+    with contextlib.suppress(OSError):  # a read-only folder costs time, nothing else
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write(cached, preprocessor.arrays(), {"kind": kind, "data": print_})
+    return preprocessor

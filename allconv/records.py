@@ -1,0 +1,61 @@
+"""What a finished run leaves behind: the evidence for a number in a table."""
+
+import datetime
+import json
+
+import keras
+
+from allconv import checkpoint, runtime
+from allconv.evaluate import Evaluation
+from allconv.keeper import Keeper, state
+
+
+def record(
+    status: str,
+    identity: dict,
+    keeper: Keeper,
+    result: Evaluation | None,
+    split: str,
+    model: keras.Model,
+) -> dict:
+    """What a finished run leaves behind: the evidence for a number in a table.
+
+    Returns:
+        A dict that JSON can hold: status (`"finished"` or `"diverged"`), preset, seed,
+        data fingerprints, error in % with its count and split, per class, confusion,
+        parameters, minutes, history, versions and machine, commit, and the SHA-256 of
+        weights, optimiser, random state and history.
+    """
+    out = {"status": status, **identity, "parameters": model.count_params()}
+    out["epochs"] = len(keeper.history)
+    if result is not None:
+        out |= {
+            "split": split,
+            "error": round(result.error, 4),
+            "wrong": result.wrong,
+            "n": result.n,
+            "loss": round(result.loss, 5),
+            "calibration_error": round(result.calibration_error, 5),
+            "per_class": [round(e, 2) for e in result.per_class],
+            "confusion": result.confusion.tolist(),
+        }
+    return out | {
+        "minutes": round(sum(keeper.seconds) / 60, 2),
+        "history": keeper.history,
+        "environment": runtime.environment(),
+        "commit": runtime.commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "state_sha256": checkpoint.digest(state(model), keeper.history),
+    }
+
+
+def to_json(outcome: dict) -> str:
+    """JSON with one line an entry, and one line an epoch or a row of a matrix."""
+    lines = []
+    for key, value in outcome.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict | list):
+            rows = ",\n  ".join(json.dumps(row) for row in value)
+            lines.append(f' "{key}": [\n  {rows}\n ]')
+        else:
+            lines.append(f' "{key}": {json.dumps(value)}')
+    return "{\n" + ",\n".join(lines) + "\n}"

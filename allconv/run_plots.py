@@ -1,0 +1,80 @@
+"""Figures of training runs: learning curves and confusion matrices.
+
+Plain `matplotlib.figure.Figure`s: they are neither shown nor saved here.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def learning_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    ylabel: str = "test accuracy in %",
+    marks: Sequence[str] = ("o", "s", "^", "v", "D"),
+) -> Figure:
+    """Any number of curves over epochs.
+
+    Args:
+        curves: By label: (epochs, values), equally long.
+        ylabel: What the values are.
+        marks: Matplotlib markers, in turn.
+
+    Raises:
+        ValueError: If there is no curve, or one is not as long as its epochs.
+    """
+    if not curves:
+        raise ValueError("There is no curve to draw. Received: curves={}")
+    figure = Figure(figsize=(6, 3.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for i, (label, (epochs, values)) in enumerate(curves.items()):
+        if len(epochs) != len(values):
+            raise ValueError(
+                f"Every epoch of {label!r} needs a value. "
+                f"Received: {len(epochs)} epochs, {len(values)} values"
+            )
+        axes.plot(epochs, values, marks[i % len(marks)] + "-", ms=3.5, label=label)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
+    """Who is taken for whom: rows are true classes, columns predicted, in %.
+
+    Args:
+        confusion: Counts `(classes, classes)`.
+        names: One per class.
+
+    Raises:
+        ValueError: If the matrix is not square or the names do not fit.
+    """
+    confusion = np.asarray(confusion, float)
+    n = len(names)
+    if confusion.shape != (n, n):
+        raise ValueError(
+            f"`confusion` should have shape ({n}, {n}), as there are {n} names. "
+            f"Received: shape={confusion.shape}"
+        )
+    totals = confusion.sum(axis=1, keepdims=True)
+    share = 100 * np.divide(confusion, totals, where=totals > 0, out=confusion * 0)
+    figure = Figure(figsize=(0.42 * n + 1.2, 0.42 * n + 0.9), dpi=120)
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for i, j in np.ndindex(n, n):
+        if share[i, j] >= 0.5:
+            colour = "white" if share[i, j] > 55 else "black"
+            text = f"{share[i, j]:.0f}"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(n), names, rotation=90, fontsize=7)
+    axes.set_yticks(range(n), names, fontsize=7)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true", fontsize=8)
+    axes.tick_params(length=0)
+    return figure

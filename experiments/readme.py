@@ -1,0 +1,43 @@
+"""Writes the README's tables from the records, between its markers.
+
+python -m experiments.readme           # rewrite the tables
+python -m experiments.readme --check   # status 1 where README and records differ
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from allconv import checkpoint, results
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RECORDS = ROOT / "experiments" / "records"
+MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def generate(text: str) -> str:
+    """The README with every marked table made anew."""
+    records = results.read(RECORDS)
+
+    def table(match: re.Match) -> str:
+        rows = results.rows(match[2], records)
+        return f"{match[1]}{results.render(rows, 'markdown')}\n{match[3]}"
+
+    return MARKED.sub(table, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    before = README.read_text()
+    after = generate(before)
+    if parser.parse_args().check:
+        return int(before != after)
+    checkpoint.write_bytes(README, after.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What is drawn is what was given; what cannot be drawn is named."""
+
+import io
+
+import numpy as np
+import pytest
+
+from allconv import run_plots
+
+
+def test_curves_hold_the_values():
+    figure = run_plots.learning_curves(
+        {"ours": ([1, 2, 3], [10.0, 20.0, 30.0]), "theirs": ([1, 3], [5.0, 6.0])}
+    )
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["ours"] == [[1, 10], [2, 20], [3, 30]]
+    assert drawn["theirs"] == [[1, 5], [3, 6]]
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_confusion_is_in_per_cent_of_the_true_class():
+    figure = run_plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
+    (axes,) = figure.axes
+    np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25], [0, 0]])
+    assert [t.get_text() for t in axes.texts] == ["75", "25"]
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="no curve"):
+        run_plots.learning_curves({})
+    with pytest.raises(ValueError, match="2 epochs, 1 values"):
+        run_plots.learning_curves({"a": ([1, 2], [1.0])})
+    with pytest.raises(ValueError, match=r"shape \(3, 3\)"):
+        run_plots.confusion_matrix(np.zeros((2, 2)), ["a", "b", "c"])
