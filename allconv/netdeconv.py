@@ -166,22 +166,23 @@ class NetworkDeconvolution2D(Whitening):
         strides = [stride * self.sampling_stride for stride in self.strides]
         channels = x.shape[-1]
         if self.area == 1:
-            rows = tf.reshape(x, (-1, 1, channels))[:: math.prod(strides)]
+            rows = tf.reshape(x, (-1, channels))[:: math.prod(strides)]
+            rows = rows[:, None, None, None, None]
         else:
             cut = (self.kernel_size, strides, self.dilation_rate)
             rows = whitening.patches(self._pad(x), *cut)
-            rows = tf.reshape(rows, (-1, self.area, channels))
         if self.groups == 1:
             rows = whitening.interleave(rows, self.shares)
             return tf.reshape(rows, (-1, rows.shape[-1]))
+        rows = whitening.interleave(rows, 1)
         rows = tf.reshape(rows, (-1, self.area, self.groups, channels // self.groups))
         rows = tf.transpose(rows, (2, 0, 1, 3))
         return tf.reshape(rows, (self.groups, -1, self.running_mean.shape[-1]))
 
     def _to_rows(self, kernel):
         if self.groups == 1:
-            rows = tf.reshape(kernel, (self.area, -1, self.filters))
-            rows = whitening.interleave(tf.transpose(rows, (2, 0, 1)), self.shares)
+            patches = tf.transpose(kernel, (3, 0, 1, 2))[:, None, :, None]
+            rows = whitening.interleave(patches, self.shares)
             return tf.reshape(rows, (-1, rows.shape[-1]))
         rows = tf.reshape(kernel, (self.running_mean.shape[-1], self.groups, -1))
         return tf.transpose(rows, (1, 2, 0))
@@ -189,10 +190,9 @@ class NetworkDeconvolution2D(Whitening):
     def _to_kernel(self, rows):
         if self.groups == 1:
             rows = tf.reshape(rows, (self.filters, self.shares, -1))
-            rows = whitening.deinterleave(rows, self.area)
-            rows = tf.transpose(rows, (1, 2, 0))
-        else:
-            rows = tf.transpose(rows, (2, 0, 1))
+            rows = whitening.deinterleave(rows, self.kernel_size)
+            return tf.transpose(rows, (1, 2, 3, 0))
+        rows = tf.transpose(rows, (2, 0, 1))
         if self._depthwise():
             return tf.reshape(rows, (*self.kernel_size, self.groups, -1))
         return tf.reshape(rows, self.kernel.shape)

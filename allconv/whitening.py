@@ -21,9 +21,9 @@ def patches(
 ) -> tf.Tensor:
     """Cuts an image into the patches that a convolution without padding reads.
 
-    The image is first cut into cells as large as the stride. A patch is then a
-    corner of one cell, or of a few neighbouring ones: no value is gathered, and the
-    gradient is free of scatters.
+    The image is first cut into cells as large as the stride. A patch is then a corner
+    of one cell, or of a few neighbouring ones, so the axes need not even be moved yet:
+    no value is gathered, and the gradient is free of scatters.
 
     Args:
         x: `(n, height, width, channels)`.
@@ -32,13 +32,10 @@ def patches(
         dilation: step between the pixels of a patch.
 
     Returns:
-        `(n, patch rows, patch columns, kernel rows * kernel columns, channels)`.
+        `(n, patch rows, kernel rows, patch columns, kernel columns, channels)`.
     """
     rows = _cut(x, 1, kernel_size[0], strides[0], dilation[0])
-    both = _cut(rows, 3, kernel_size[1], strides[1], dilation[1])
-    both = tf.transpose(both, (0, 1, 3, 2, 4, 5))
-    n, height, width, *kernel, channels = _shape(both)
-    return tf.reshape(both, (n, height, width, math.prod(kernel), channels))
+    return _cut(rows, 3, kernel_size[1], strides[1], dilation[1])
 
 
 def _cut(x, axis, size, stride, dilation):
@@ -50,26 +47,35 @@ def _cut(x, axis, size, stride, dilation):
     cells = windows + spans - 1
     x = _resize(x, axis, cells * stride)
     x = tf.reshape(x, (*shape[:axis], cells, stride, *shape[axis + 1 :]))
-    before = (slice(None),) * axis
     parts = []
     for span in range(spans):
         first = -span * stride % dilation
         last = min(stride, extent - span * stride)
-        inside = slice(first, last, dilation)
-        if first < last:
-            parts.append(x[(*before, slice(span, span + windows), inside)])
+        if first >= last:
+            continue
+        part = _slice(_slice(x, axis, span, windows), axis + 1, first, last - first)
+        if dilation > 1:
+            part = part[(*[slice(None)] * (axis + 1), slice(None, None, dilation))]
+        parts.append(part)
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis + 1)
 
 
 def _resize(x, axis, size):
     """Crops an axis, or fills it up with zeros that no patch reads."""
     now = _shape(x)[axis]
-    short = max(size - now, 0) if _known(size, now) else tf.maximum(size - now, 0)
-    if not _known(short) or short:
+    if not _known(size, now) or size > now:
+        short = tf.maximum(size - now, 0)
         x = tf.pad(x, [[0, short if a == axis else 0] for a in range(x.shape.rank)])
-    if not _known(size, now) or size < now:
-        x = x[(*(slice(None),) * axis, slice(size))]
-    return x
+    return _slice(x, axis, 0, size)
+
+
+def _slice(x, axis, first, size):
+    """A run of an axis. The gradient of `x[...]` would be many times slower."""
+    sizes = _shape(x)
+    if _known(size, sizes[axis]) and size == sizes[axis]:
+        return x
+    sizes[axis] = size
+    return tf.slice(x, [first if a == axis else 0 for a in range(len(sizes))], sizes)
 
 
 def interleave(x: tf.Tensor, groups: int) -> tf.Tensor:
@@ -88,35 +94,36 @@ def interleave(x: tf.Tensor, groups: int) -> tf.Tensor:
     whitening does not depend on this order.
 
     Args:
-        x: `(rows, positions, channels)`.
+        x: patches, `(n, rows, kernel rows, columns, kernel columns, channels)`.
         groups: a divisor of `channels`.
 
     Returns:
-        `(rows, groups, positions * channels / groups)`.
+        `(n * rows * columns, groups, kernel area * channels / groups)`.
     """
-    rows, positions, channels = _shape(x)
-    residues = groups // math.gcd(positions, groups)
-    if residues > 1:
-        x = tf.reshape(x, (rows, positions, channels // residues, residues))
-        x = tf.transpose(x, (0, 3, 1, 2))
-    if groups > 1:
-        x = tf.reshape(x, (rows, -1, groups, channels // residues))
-        x = tf.transpose(x, (0, 2, 1, 3))
-    return tf.reshape(x, (rows, groups, positions * channels // groups))
+    n, rows, height, columns, width, channels = _shape(x)
+    area = height * width
+    residues = groups // math.gcd(area, groups)
+    if residues == 1 and width % groups == 0:  # the groups are kernel columns
+        x = tf.reshape(x, (n, rows, height, columns, -1, groups, channels))
+        x = tf.transpose(x, (0, 1, 3, 5, 2, 4, 6))
+    else:
+        x = tf.reshape(x, (n, rows, height, columns, width, -1, residues))
+        x = tf.transpose(x, (0, 1, 3, 6, 2, 4, 5))
+        x = tf.reshape(x, (n, rows, columns, -1, groups, channels // residues))
+        x = tf.transpose(x, (0, 1, 2, 4, 3, 5))
+    return tf.reshape(x, (n * rows * columns, groups, area * channels // groups))
 
 
-def deinterleave(x: tf.Tensor, positions: int) -> tf.Tensor:
-    """Undoes `interleave`: `(rows, groups, features)` to `(rows, positions, ...)`."""
+def deinterleave(x: tf.Tensor, kernel_size: tuple[int, int]) -> tf.Tensor:
+    """Undoes `interleave`: to `(rows, kernel rows, kernel columns, channels)`."""
     rows, groups, features = _shape(x)
-    channels = features * groups // positions
-    residues = groups // math.gcd(positions, groups)
-    if groups > 1:
-        x = tf.reshape(x, (rows, groups, -1, channels // residues))
-        x = tf.transpose(x, (0, 2, 1, 3))
-    if residues > 1:
-        x = tf.reshape(x, (rows, residues, positions, channels // residues))
-        x = tf.transpose(x, (0, 2, 3, 1))
-    return tf.reshape(x, (rows, positions, channels))
+    area = math.prod(kernel_size)
+    residues = groups // math.gcd(area, groups)
+    x = tf.reshape(x, (rows, groups, -1, features * groups // area // residues))
+    x = tf.transpose(x, (0, 2, 1, 3))
+    x = tf.reshape(x, (rows, residues, *kernel_size, -1))
+    x = tf.transpose(x, (0, 2, 3, 4, 1))
+    return tf.reshape(x, (rows, *kernel_size, -1))
 
 
 @tf.custom_gradient

@@ -1,0 +1,193 @@
+"""What network deconvolution costs: seconds of a training step, against the norms.
+
+Claim: the whitening of Ye et al. (ICLR 2020), which their code pays with 3.4 to 4.6
+times the training time of a batch-normalised net, takes at most 1.5 times here.
+
+    python -m experiments.netdeconv_cost               # 8 minutes on two CPU cores
+    python -m experiments.netdeconv_cost --net vgg16 --steps 5
+
+Variants are timed in turn, one step each, and again; a row is the median of the ratios
+within a turn, so that other work on the machine hurts all alike. `deconv, as published`
+is this project's layer with the authors' way of computing put back: patches gathered
+one kernel position at a time, and automatic differentiation through the coupled
+Newton-Schulz iteration. `+` rows add one way of saving to it. Rows marked `*` are other
+functions than the paper's.
+"""
+
+import argparse
+import contextlib
+import statistics
+import time
+from unittest import mock
+
+import keras
+import tensorflow as tf
+
+from allconv import whitening
+from allconv.netdeconv import NetworkDeconvolution2D
+
+# (filters, kernel, stride, padding); a number is a pooling size.
+ALL_CNN_C = [
+    (96, 3, 1, "same"),
+    (96, 3, 1, "same"),
+    (96, 3, 2, "same"),
+    (192, 3, 1, "same"),
+    (192, 3, 1, "same"),
+    (192, 3, 2, "same"),
+    (192, 3, 1, "valid"),
+    (192, 1, 1, "same"),
+    (10, 1, 1, "same"),
+]
+VGG16 = [
+    layer
+    for filters, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    for layer in [(filters, 3, 1, "same")] * repeats + [2]
+]
+NETS = {"all_cnn_c": ALL_CNN_C, "vgg16": VGG16}
+
+
+def patches_gathered(x, kernel_size, strides, dilation=(1, 1)):
+    """One strided slice for each kernel position."""
+    extent = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
+    last = [n - e for n, e in zip(x.shape[1:3], extent, strict=True)]
+    slices = [
+        x[:, i : i + last[0] : strides[0], j : j + last[1] : strides[1]]
+        for i in range(0, extent[0] + 1, dilation[0])
+        for j in range(0, extent[1] + 1, dilation[1])
+    ]
+    x = tf.stack(slices, axis=3)
+    x = tf.reshape(x, (*x.shape[:3], *kernel_size, x.shape[-1]))
+    return tf.transpose(x, (0, 1, 3, 2, 4, 5))
+
+
+def moments_differentiated(x):
+    """Mean and covariance, with the gradient that TensorFlow finds."""
+    mean = tf.reduce_mean(x, -2)
+    x -= mean[..., None, :]
+    return mean, tf.matmul(x, x, transpose_a=True) / x.shape[-2]
+
+
+def root_coupled(a, iterations=5):
+    """The authors' iteration, with the gradient that TensorFlow finds."""
+    norm = tf.norm(a, axis=(-2, -1), keepdims=True)
+    identity = tf.eye(a.shape[-1])
+    y, z = a / norm, identity
+    for _ in range(iterations):
+        t = 0.5 * (3.0 * identity - z @ y)
+        y, z = y @ t, t @ z
+    return z / tf.sqrt(norm)
+
+
+PATCHES = {"patches": patches_gathered}
+MOMENTS = {"moments": moments_differentiated}
+ROOT = {"inverse_root": root_coupled}
+# name: (norm, functions put in the place of those of `whitening`, layer options)
+VARIANTS = {
+    "none": ("none", {}, {}),
+    "batch (Keras)": ("batch", {}, {}),
+    "deconv, as published": ("deconv", PATCHES | MOMENTS | ROOT, {}),
+    "+ patches cut in cells": ("deconv", MOMENTS | ROOT, {}),
+    "+ symmetric gradient of moments": ("deconv", PATCHES | ROOT, {}),
+    "+ Newton-Schulz in one variable": ("deconv", PATCHES | MOMENTS, {}),
+    "deconv": ("deconv", {}, {}),
+    "* sampling_stride=5": ("deconv", {}, {"sampling_stride": 5}),
+    "* block=32": ("deconv", {}, {"block": 32}),
+    "* statistics_every=2": ("deconv", {}, {"statistics_every": 2}),
+    "* statistics_every=5": ("deconv", {}, {"statistics_every": 5}),
+    "* statistics_every=10": ("deconv", {}, {"statistics_every": 10}),
+}
+
+
+def build(net: list, norm: str, **options) -> keras.Model:
+    """The convolutions of a net, each with a norm and a rectifier."""
+    x = inputs = keras.Input((32, 32, 3))
+    for layer in net:
+        if isinstance(layer, int):
+            x = keras.layers.MaxPooling2D(layer)(x)
+            continue
+        kind = keras.layers.Conv2D
+        if norm == "deconv":
+            kind = NetworkDeconvolution2D
+        filters, kernel, strides, padding = layer
+        x = kind(filters, kernel, strides=strides, padding=padding, **options)(x)
+        if norm == "batch":
+            x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.ReLU()(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+def training_step(net: list, variant: tuple, batch: int):
+    """A function that takes one step of gradient descent with momentum."""
+    norm, functions, options = variant
+    keras.utils.set_random_seed(0)
+    model = build(net, norm, **options)
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    x = tf.random.stateless_normal((batch, 32, 32, 3), (0, 0))
+    labels = tf.range(batch) % 10
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            logits = model(x, training=True)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            )
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    with contextlib.ExitStack() as stack:
+        for name, function in functions.items():
+            stack.enter_context(mock.patch.object(whitening, name, function))
+        step.get_concrete_function()
+    return step
+
+
+def measure(net: list, batch: int, steps: int) -> dict[str, list[float]]:
+    """Seconds of each step of each variant, `steps` turns of all.
+
+    A step of a variant with `statistics_every=k` is the mean of `k` steps.
+    """
+    ready = {name: training_step(net, v, batch) for name, v in VARIANTS.items()}
+    seconds = {name: [] for name in ready}
+    for turn in range(steps + 1):
+        for name, step in ready.items():
+            every = VARIANTS[name][2].get("statistics_every", 1)
+            start = time.perf_counter()
+            for _ in range(every):
+                step().numpy()
+            if turn:  # the first turn warms up
+                seconds[name].append((time.perf_counter() - start) / every)
+    return seconds
+
+
+def table(seconds: dict[str, list[float]]) -> str:
+    """Markdown: seconds a step, and the ratio to no norm and to batch normalisation."""
+
+    def ratio(name, base):
+        pairs = zip(seconds[name], seconds[base], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    lines = ["| variant | s / step | / none | / batch |", "|---|---|---|---|"]
+    for name, times in seconds.items():
+        ratios = [f"{ratio(name, base):.2f}" for base in ("none", "batch (Keras)")]
+        lines.append(
+            f"| {name} | {statistics.median(times):.2f} | {' | '.join(ratios)} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", choices=NETS, nargs="+", default=list(NETS))
+    parser.add_argument("--batch", type=int, default=128, help="images a step")
+    parser.add_argument("--steps", type=int, default=7, help="turns that count")
+    arguments = parser.parse_args()
+    for name in arguments.net:
+        print(f"\n{name}, batch {arguments.batch}, {arguments.steps} turns\n")
+        print(table(measure(NETS[name], arguments.batch, arguments.steps)))
+
+
+if __name__ == "__main__":
+    main()
