@@ -2,7 +2,8 @@
 
 Every function returns a `matplotlib.figure.Figure`, made without pyplot, to be shown in
 a notebook or saved. Pictures are uint8 in [0, 255] or float in [0, 1]. Signed images
-(filters, projections) are drawn with 0 at mid-grey.
+(filters, projections) are drawn with 0 at mid-grey, and clipped at the 99.5th
+percentile of their magnitudes (`plots.signed_limit`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +19,9 @@ from allconv.filters import Filters
 from allconv.invariance import Invariance
 from allconv.occlusion import Occlusion
 from allconv.patches import crop
+from allconv.plots import signed_colours, signed_limit
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
-
-
-def signed(images: np.ndarray, limit: float | None = None) -> np.ndarray:
-    """Map signed values to [0, 1] with 0 at 0.5; `limit` (None: the largest) at 1."""
-    limit = float(np.abs(images).max()) if limit is None else limit
-    return (0.5 + images / (2 * limit or 1)).clip(0, 1)
 
 
 def occlusion_figure(
@@ -72,7 +68,8 @@ def occlusion_figure(
                 fontsize="small",
             )
         if projections is not None:
-            next(cells).imshow(signed(projections[i]))
+            shown = signed_colours(projections[i], signed_limit(projections[i]))
+            next(cells).imshow(shown)
         axis = next(cells)
         drawn = axis.imshow(result.probability[i], vmin=0, vmax=1)
         figure.colorbar(drawn, ax=axis)
@@ -185,8 +182,8 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
                 crop((picture / scale)[None], result.box[e, c][None], fill=1.0)[0]
             )
             if kinds == 2:
-                limit = np.abs(result.projection[:, c]).max()
-                shown = signed(result.projection[e, c], limit)
+                limit = signed_limit(result.projection[:, c])
+                shown = signed_colours(result.projection[e, c], limit)
                 axes[c * kinds + 1, e].imshow(
                     crop(shown[None], result.box[e, c][None], fill=0.5)[0]
                 )
@@ -217,10 +214,12 @@ def filters_figure(
         count = kernel.shape[-1]
         columns = int(np.ceil(np.sqrt(count)))
         axes = panel.subplots(-(-count // columns), columns, squeeze=False)
-        limit = np.abs(kernel).max()
+        limit = signed_limit(kernel)
         order = np.argsort(-stats.rms)
         for axis, i in zip(axes.flat, order, strict=False):
-            axis.imshow(signed(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(
+                signed_colours(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1
+            )
             frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
             for spine in axis.spines.values():
                 spine.set(visible=frame is not None, color=frame, linewidth=2)

@@ -134,10 +134,3 @@ def test_filters_figure():
     assert [len(panel.axes) for panel in figure.subfigs] == [9, 4]
     dead = next(axis for axis in figure.subfigs[1].axes[3:4])
     assert dead.spines["left"].get_edgecolor() == (0, 0, 0, 1)
-
-
-def test_zero_is_mid_grey():
-    image = np.array([-2.0, 0.0, 1.0])
-    np.testing.assert_allclose(probe_plots.signed(image), [0, 0.5, 0.75])
-    np.testing.assert_allclose(probe_plots.signed(image, 1), [0, 0.5, 1])
-    np.testing.assert_allclose(probe_plots.signed(np.zeros(3)), 0.5)
