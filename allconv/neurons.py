@@ -49,7 +49,7 @@ def observed(model: keras.Model) -> Iterator[list[Call]]:
 
     try:
         seen = set()
-        for path, layer in _paths(model):
+        for path, layer in paths(model):
             if id(layer) not in seen:
                 seen.add(id(layer))
                 observe(path, layer)
@@ -72,14 +72,14 @@ def inlined_functions() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def _paths(layer: keras.Layer, above: str = "") -> Iterator[tuple[str, keras.Layer]]:
+def paths(layer: keras.Layer, above: str = "") -> Iterator[tuple[str, keras.Layer]]:
     """The layers within a layer, and the operations between them, with their paths."""
     inner = list(layer._flatten_layers(include_self=False, recursive=False))
     inner += [op for op in getattr(layer, "operations", []) if op not in inner]
     for part in inner:
         yield above + part.name, part
         if isinstance(part, keras.Layer):
-            yield from _paths(part, f"{above}{part.name}/")
+            yield from paths(part, f"{above}{part.name}/")
 
 
 def owner(calls: list[Call], op: tf.Operation) -> str:
@@ -92,14 +92,14 @@ def owner(calls: list[Call], op: tf.Operation) -> str:
 def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
     """The output of a layer by its address, such as `"conv1"` or `"block/conv1#2"`."""
     name, _, number = address.partition("#")
-    paths = dict(_paths(model))
-    fits = [path for path in paths if path == name] or [
-        path for path in paths if path.rpartition("/")[2] == name
+    layers_at = dict(paths(model))
+    fits = [path for path in layers_at if path == name] or [
+        path for path in layers_at if path.rpartition("/")[2] == name
     ]
-    layers = {id(paths[path]): paths[path] for path in fits}
+    layers = {id(layers_at[path]): layers_at[path] for path in fits}
     if not layers:
         raise ValueError(
-            f"{model.name} has no layer {name!r}. Its layers: {', '.join(paths)}"
+            f"{model.name} has no layer {name!r}. Its layers: {', '.join(layers_at)}"
         )
     if len(layers) > 1:
         raise ValueError(
@@ -142,6 +142,7 @@ def logits(output: tf.Tensor) -> tf.Tensor:
 
 
 def below_rectifier(neurons: tf.Tensor, layer: str | None) -> tf.Tensor:
+    """The input of the rectifier that a layer ends in."""
     tensor = neurons
     while tensor.op.type in ("Identity", "Cast"):
         tensor = tensor.op.inputs[0]

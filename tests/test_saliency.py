@@ -296,9 +296,9 @@ def state_of(model):
 
 
 def saliency_paths(model):
-    from allconv.neurons import _paths
+    from allconv.neurons import paths
 
-    return [("", model), *_paths(model)]
+    return [("", model), *paths(model)]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

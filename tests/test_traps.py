@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from allconv import deconvnet
-from allconv.neurons import _paths
+from allconv.neurons import paths
 from allconv.saliency import explain
 
 
@@ -326,7 +326,7 @@ def test_a_model_is_the_same_after_an_exception(failure, images):
     model.compile("adam", "mse", jit_compile=False)
 
     def state():
-        everything = [("", model), *_paths(model)]
+        everything = [("", model), *paths(model)]
         return (
             [w.tobytes() for w in model.get_weights()],
             [{k: id(v) for k, v in vars(layer).items()} for _, layer in everything],
