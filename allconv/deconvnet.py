@@ -72,6 +72,11 @@ def reverse(
     _check("dead_windows", dead_windows, ("keep", "drop"))
     chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
     activations = np.asarray(images, np.float32)
+    if activations.ndim != 4:
+        raise ValueError(
+            "`images` should be of shape (n, height, width, channels). "
+            f"Received: {activations.shape}"
+        )
     for step in chain:
         activations = step.up(activations)
     signal = _one_hot(activations, channel, position)

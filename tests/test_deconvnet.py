@@ -288,6 +288,8 @@ def test_bad_input():
     for argument in ("rule", "seed", "pool", "dead_windows"):
         with pytest.raises(ValueError, match=f"`{argument}` should be one of"):
             deconvnet.reverse(model, image, **{argument: "nonsense"})
+    with pytest.raises(ValueError, match=r"of shape \(n, .* Received: \(4, 4, 1\)"):
+        deconvnet.reverse(model, image[0])
     with pytest.raises(ValueError, match=r"no layer 'conv9'.*conv, flatten"):
         deconvnet.reverse(model, image, layer="conv9")
     with pytest.raises(ValueError, match="'dense' does not end in a rectifier"):

@@ -106,7 +106,7 @@ def random_network(draw):
     rows, channels = [keras.Input((size, size, 2))], 2
     for depth in range(draw(st.integers(1, 4))):
         dilation = draw(st.sampled_from([1, 1, 1, 2]))
-        groups = draw(st.sampled_from([1, 1, channels]))
+        groups = draw(st.sampled_from([1, 1, channels])) if channels < 7 else 1
         fused = draw(st.booleans())
         options = {
             "kernel_size": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
@@ -151,10 +151,10 @@ def random_network(draw):
 
 @pytest.mark.parametrize("piece", range(4))
 def test_engine_agrees_with_explicit_pass(piece):
-    """All three rules on 4 times 53 random networks, to 1e-5 of the largest value."""
+    """All three rules on 4 times 55 random networks, to 1e-5 of the largest value."""
 
     @seed(piece)
-    @settings(deadline=None, max_examples=53, database=None)
+    @settings(deadline=None, max_examples=55, database=None)
     @given(st.data())
     def agree(data):
         model, x = random_network(data.draw)
