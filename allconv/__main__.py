@@ -1,6 +1,7 @@
 """The command line: `python -m allconv COMMAND`. Arguments in, text out, no logic."""
 
 import argparse
+import importlib.util
 import dataclasses
 import os
 import signal
@@ -82,7 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
     sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
     sub.add_argument("--csv", action="store_true", help="keep history.csv too")
-    sub.add_argument("--tensorboard", metavar="DIR", help="write TensorBoard logs")
+    sub.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="write TensorBoard logs (needs its package)",
+    )
     sub.add_argument(
         "--records", metavar="DIR", help="copy the finished run's record there"
     )
@@ -166,6 +171,11 @@ def _train(arguments) -> None:
     runtime.set_threads(arguments.threads)
     callbacks = []
     if arguments.tensorboard:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ValueError(
+                "--tensorboard needs the package tensorboard, which is not installed: "
+                "`pip install tensorboard`, or use --csv."
+            )
         import keras
 
         callbacks.append(keras.callbacks.TensorBoard(arguments.tensorboard))

@@ -77,6 +77,7 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "tiny", "--seed", "-1"), "`seed` should be from 0"),
         (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
         (("train", "tiny", "--learning-rate", "-1"), "`learning_rate` should be from"),
+        (("train", "tiny", "--tensorboard", "logs"), "needs the package tensorboard"),
         (("data", "mnist"), "`name` should be one of"),
         (("table", "mnist"), "The tables are cifar10"),
         (("table", "cifar10", "--records", "/nonexistent"), "no folder"),
@@ -86,7 +87,10 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("evaluate", "--weights", "gone.h5"), "There is no file gone.h5"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(capsys, tmp_path, arguments, message):
+def test_wrong_input_is_one_line_and_status_2(
+    capsys, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
     if arguments[0] == "train":
         arguments = (*arguments, "--folder", tmp_path)
     status, out, err = call(capsys, *arguments)
