@@ -16,8 +16,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 SHARES = ("row", "column", "all", "none")
-PAPER = 1.0  # white: gaps, and values that are NaN
+PAPER = 1.0  # white, between tiles
+BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
 ZERO = 0.5
+_TILE = 48  # smaller tiles are enlarged, by a whole factor, for gaps to look alike
 
 
 def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
@@ -80,7 +82,7 @@ def rule_comparison(
     maps: Mapping[str, np.ndarray],
     *,
     row_titles: Sequence[str] | None = None,
-    share: str = "row",
+    share: str = "column",
     percentile: float = 99.5,
 ) -> tuple[Figure, np.ndarray]:
     """Images beside their maps under several rules (All-CNN paper, figures 4 to 6).
@@ -90,7 +92,9 @@ def rule_comparison(
         maps: By column title, e.g. `"guided"` or `"guided\\nwith switches"`: arrays
             shaped as `images`.
         row_titles: One per image, e.g. class names.
-        share: Which maps have one scale: see `shared_limits`.
+        share: Which maps have one scale: see `shared_limits`. By default each rule has
+            its own: their magnitudes differ by orders. Shared limits stand beside the
+            row or below the column.
         percentile: As for `signed_limit`.
 
     Returns:
@@ -109,7 +113,8 @@ def rule_comparison(
         np.concatenate([pictures[:, None], tiles], axis=1),
         column_titles=["image", *maps],
         row_titles=row_titles,
-        notes=[f"±{row[0]:.2g}" for row in limits] if share in ("row", "all") else None,
+        row_notes=_texts(limits[:, 0]) if share in ("row", "all") else None,
+        column_notes=["", *_texts(limits[0])] if share == "column" else None,
     )
     return figure, limits
 
@@ -143,8 +148,9 @@ def top_patches(
     figure = _figure(
         np.stack([pictures, tiles], axis=1).reshape(-1, *pictures.shape[1:]),
         row_titles=row_titles,
-        notes=[f"±{limit:.2g}" for limit in limits[:, 0]],
+        row_notes=_texts(limits[:, 0]),
         block=2,
+        inches=0.8,
     )
     return figure, limits[:, 0]
 
@@ -171,6 +177,7 @@ def sanity_strip(
         maps: Maps after each step, `(steps, n, height, width, channels)`.
         scores: By name, similarity to the trained map `(seeds, steps, n)`; drawn
             below as mean and standard deviation over the seeds, averaged over images.
+            Undefined scores are left out, and counted in the figure.
         row_titles: One per image.
         share: Which maps have one scale. By default each has its own: random weights
             change the magnitude, the question is whether they change the pattern.
@@ -235,68 +242,68 @@ def filters(
     return _figure(grid, inches=0.5), limit
 
 
+def _texts(limits):
+    return [f"±{limit:.2g}" for limit in limits]
+
+
 def _figure(
     tiles,
     *,
-    column_titles=None,
+    column_titles=(),
     row_titles=None,
-    notes=None,
+    row_notes=None,
+    column_notes=None,
     block=1,
     inches=1.0,
     below=0.0,
 ):
     """One picture of a grid of tiles `(rows, columns, height, width, 3)`, with titles.
 
-    `block` rows belong together and have one title; one of the `notes` stands to the
-    right of their last. `below` is room for a second panel, in inches.
+    `block` rows belong together and have one title; their note stands to the right of
+    the last. `below` is room for a second panel, in inches.
     """
-    if row_titles is not None and len(row_titles) * block != len(tiles):
+    titles, notes, feet = row_titles or [], row_notes or [], column_notes or []
+    if row_titles is not None and len(titles) * block != len(tiles):
         raise ValueError(
             f"`row_titles` should be one per row, {len(tiles) // block}. "
-            f"Received: {len(row_titles)}"
+            f"Received: {len(titles)}"
         )
-    canvas, y, x = _mosaic(tiles, block)
-    size = inches * np.array(canvas.shape[1::-1]) / tiles.shape[3]
-    longest = [
-        max(map(len, texts), default=0) for texts in (row_titles or [], notes or [])
-    ]
-    left, right = (0.05 + 0.085 * n for n in longest)
-    lines = max((title.count("\n") + 1 for title in column_titles or []), default=0)
-    top = 0.05 + 0.17 * lines
-    total = size + (left + right, top + 0.05 + below)
+    factor = -(-_TILE // tiles.shape[3])
+    canvas, y, x = _mosaic(tiles.repeat(factor, axis=2).repeat(factor, axis=3), block)
+
+    size = inches * np.array(canvas.shape[1::-1]) / (factor * tiles.shape[3])
+    left, right = (0.05 + 0.075 * max(map(len, t), default=0) for t in (titles, notes))
+    top = 0.05 + 0.17 * max((t.count("\n") + 1 for t in column_titles), default=0)
+    bottom = 0.05 + 0.15 * bool(feet) + below
+    total = size + (left + right, top + bottom)
     figure = Figure(figsize=total, dpi=120)
-    place = (left, 0.05 + below, *size) / np.tile(total, 2)
-    axes = figure.add_axes(place)
+    axes = figure.add_axes((left, bottom, *size) / np.tile(total, 2))
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_frame_on(False)
-    axes.tick_params(length=0, pad=2, labelsize=8, top=False, labeltop=True)
-    axes.set_xticks(x if column_titles else [], column_titles or [])
-    middles = y.reshape(-1, block).mean(axis=1)
-    axes.set_yticks(middles if row_titles else [], row_titles or [])
-    axes.tick_params(bottom=False, labelbottom=False)
-    for height, note in zip(y[block - 1 :: block], notes or [], strict=False):
-        axes.annotate(
-            note,
-            (canvas.shape[1], height),
-            xytext=(2, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-            color="0.4",
-            annotation_clip=False,
-        )
+    axes.set_xticks(x if column_titles else [], column_titles)
+    axes.set_yticks(y.reshape(-1, block).mean(axis=1) if titles else [], titles)
+    axes.tick_params(length=0, pad=2, labelsize=8)
+    axes.tick_params(labeltop=True, labelbottom=False)
+    style = {"fontsize": 7, "color": "0.4", "annotation_clip": False}
+    style |= {"textcoords": "offset points"}
+    for height, note in zip(y[block - 1 :: block], notes, strict=False):
+        place = {"xy": (canvas.shape[1], height), "xytext": (3, 0), "va": "center"}
+        axes.annotate(note, **place, **style)
+    for width, note in zip(x, feet, strict=False):
+        place = {"xy": (width, canvas.shape[0]), "xytext": (0, -9), "ha": "center"}
+        axes.annotate(note, **place, **style)
     return figure
 
 
 def _mosaic(tiles, block):
     """Set tiles in a white canvas; also return the centres of rows and columns."""
     rows, columns, height, width, channels = tiles.shape
-    gap = max(1, round(0.06 * width))
+    gap = round(0.06 * width)
     y = np.arange(rows) * (height + gap) + np.arange(rows) // block * (block > 1) * gap
     x = np.arange(columns) * (width + gap)
     canvas = np.full((y[-1] + height, x[-1] + width, channels), PAPER)
     for i, j in np.ndindex(rows, columns):
-        tile = np.where(np.isnan(tiles[i, j]), PAPER, tiles[i, j])
+        tile = np.where(np.isnan(tiles[i, j]), BEYOND, tiles[i, j])
         canvas[y[i] : y[i] + height, x[j] : x[j] + width] = tile
     return canvas, y + (height - 1) / 2, x + (width - 1) / 2
 
@@ -304,7 +311,7 @@ def _mosaic(tiles, block):
 def _curves(figure, scores):
     """Similarity to the trained map, each step below its column of the strip."""
     strip = figure.axes[0]
-    ticks = strip.get_xticks()[1:]
+    steps = strip.get_xticks()[2:]  # after the image and the trained map
     box = strip.get_position()
     inch = 1 / figure.get_figheight()
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
@@ -313,14 +320,18 @@ def _curves(figure, scores):
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
         mean = means.mean(axis=0).filled(np.nan)
         spread = means.std(axis=0, ddof=int(len(means) > 1)).filled(np.nan)
-        axes.errorbar(ticks[1:], mean, spread, marker="o", ms=3, capsize=2, label=name)
+        axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2, label=name)
     axes.axhline(0, color="0.7", lw=0.6)
     axes.axhline(1, color="0.7", lw=0.6)
-    axes.set_xticks(ticks, [])
+    axes.set_xticks([])
     axes.set_ylabel("similarity", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(0, 0.5))
+    axes.legend(fontsize=7, frameon=False, loc="lower left")
+    undefined = np.isnan(next(iter(scores.values())))
+    if undefined.any():
+        text = f"{undefined.sum()} of {undefined.size} maps are constant and left out"
+        axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=7, ha="right")
 
 
 def _pictures(name, images):

@@ -295,7 +295,12 @@ def class_similarity(maps: np.ndarray) -> dict[str, np.ndarray]:
             of two or more classes.
 
     Returns:
-        As for `compare`, averaged over all pairs of classes.
+        As for `compare`, averaged over all pairs of classes whose maps are not
+        constant. A class whose score a rectifier cut off has a map of zeros under
+        backprop and guided backprop: explain the score before the rectifier.
+
+    Raises:
+        ValueError: If `maps` has another shape.
     """
     maps = np.asarray(maps)
     if maps.ndim != 5 or len(maps) < 2:
@@ -304,7 +309,11 @@ def class_similarity(maps: np.ndarray) -> dict[str, np.ndarray]:
             f"classes. Received: an array of shape {maps.shape}"
         )
     pairs = [compare(a, b) for a, b in itertools.combinations(maps, 2)]
-    return {name: np.mean([pair[name] for pair in pairs], axis=0) for name in pairs[0]}
+    scores = {name: [pair[name] for pair in pairs] for name in pairs[0]}
+    return {
+        name: np.ma.masked_invalid(score).mean(axis=0).filled(np.nan)
+        for name, score in scores.items()
+    }
 
 
 @contextlib.contextmanager

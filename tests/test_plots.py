@@ -27,11 +27,16 @@ def drawn(figure):
 
 
 def tile(figure, row, column, size, block=1):
-    """One tile of a picture whose tiles are square."""
-    gap = max(1, round(0.06 * size))
-    y = row * (size + gap) + row // block * (block > 1) * gap
-    x = column * (size + gap)
-    return np.asarray(drawn(figure))[y : y + size, x : x + size]
+    """One tile of a picture whose tiles are square, enlarged to 48 pixels or more."""
+    factor = -(-48 // size)
+    gap = round(0.06 * size * factor)
+    y = row * (size * factor + gap) + row // block * (block > 1) * gap
+    x = column * (size * factor + gap)
+    picture = np.asarray(drawn(figure))
+    picture = picture[y : y + size * factor, x : x + size * factor]
+    cells = picture.reshape(size, factor, size, factor, -1)
+    assert np.all(cells == cells[:, :1, :, :1])
+    return cells[:, 0, :, 0]
 
 
 @given(grids, st.floats(0, 1e6))
@@ -110,10 +115,10 @@ def test_rule_comparison_draws_every_map_on_its_stated_scale(images, share):
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         *("cat", "dog", "frog")
     ]
-    notes = [text.get_text() for text in axes.texts]
-    assert notes == (
-        [f"±{limits[i, 0]:.2g}" for i in range(3)] if share in ("row", "all") else []
-    )
+    beside, under = limits[:, 0], limits[0]
+    notes = {"row": beside, "all": beside, "column": under, "none": []}[share]
+    written = [text.get_text() for text in axes.texts if text.get_text()]
+    assert written == [f"±{limit:.2g}" for limit in notes]
 
 
 def test_float_and_grey_images_are_drawn_as_they_are(images):
@@ -137,10 +142,14 @@ def test_top_patches_has_two_rows_per_channel_on_one_scale():
         crop, limit = patches[channel, hit], limits[channel]
         assert limit == plots.signed_limit(maps[channel])
         picture = tile(figure, 2 * channel, hit, 6, block=2)
-        np.testing.assert_allclose(picture, np.where(np.isnan(crop), 1, crop))
+        np.testing.assert_allclose(
+            picture, np.where(np.isnan(crop), plots.BEYOND, crop)
+        )
         colours = plots.signed_colours(maps[channel, hit], limit)
         picture = tile(figure, 2 * channel + 1, hit, 6, block=2)
-        np.testing.assert_allclose(picture, np.where(np.isnan(colours), 1, colours))
+        np.testing.assert_allclose(
+            picture, np.where(np.isnan(colours), plots.BEYOND, colours)
+        )
 
 
 def test_sanity_strip_aligns_maps_and_curves(images):
@@ -186,6 +195,8 @@ def test_sanity_strip_skips_maps_whose_score_is_undefined(images):
     heights = figure.axes[1].containers[0].lines[0].get_ydata()
     assert heights[0] == 0.5
     assert np.isnan(heights[1])
+    notes = [text.get_text() for text in figure.axes[1].texts]
+    assert notes == ["7 of 12 maps are constant and left out"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

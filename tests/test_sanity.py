@@ -298,6 +298,11 @@ def test_class_similarity_is_the_mean_over_pairs_of_classes():
             sanity.compare(maps[i], maps[j])[name] for i, j in [(0, 1), (0, 2), (1, 2)]
         ]
         np.testing.assert_allclose(got[name], np.mean(pairs, axis=0))
+    dead = np.concatenate([maps, np.zeros_like(maps[:1])])  # a class cut off
+    dead[:, 1] = 0
+    for name, score in sanity.class_similarity(dead).items():
+        assert score[0] == pytest.approx(got[name][0])
+        assert np.isnan(score[1])
     alike = sanity.class_similarity(np.stack([maps[0]] * 4))
     for score in alike.values():
         np.testing.assert_allclose(score, 1, rtol=1e-6)
