@@ -1,8 +1,8 @@
 """The command line: `python -m allconv COMMAND`. Arguments in, text out, no logic."""
 
 import argparse
-import importlib.util
 import dataclasses
+import importlib.util
 import os
 import signal
 import sys
