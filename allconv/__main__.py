@@ -105,6 +105,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--records", default="experiments/records", metavar="DIR")
     sub.add_argument("--style", default="text", help="text, markdown, latex or csv")
     sub.add_argument("-o", "--output", help="write it to a file too")
+
+    sub = command(
+        _explain,
+        "explain",
+        "Draw what drives a neuron in an image: a PNG, the array, the settings.",
+        epilog="Without --layer the predicted class is explained, or --target.",
+    )
+    sub.add_argument("image", help="an image file, or the index of a test image")
+    sub.add_argument("--model", required=True, help="a network of `list`, or X.keras")
+    sub.add_argument("--weights", help="a weight file; default: the released one")
+    sub.add_argument("--rule", default="guided", help="backprop, deconvnet or guided")
+    sub.add_argument("--layer", help="by name, e.g. conv6 or block/conv1")
+    sub.add_argument("--channel", type=int, help="default: the strongest")
+    sub.add_argument(
+        "--position", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="of the neuron"
+    )
+    sub.add_argument("--target", type=int, help="a class, in place of --layer")
+    sub.add_argument("--dataset", default="cifar10", help="of the index; cifar10")
+    sub.add_argument(
+        "--white", type=float, default=1, help="X.keras' input for white: 1 or 255"
+    )
+    sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
+    _data_dir(sub)
     return parser
 
 
@@ -250,6 +273,32 @@ def _table(arguments) -> None:
     print(text)
     if arguments.output:
         checkpoint.write_bytes(Path(arguments.output), (text + "\n").encode())
+
+
+def _explain(arguments) -> None:
+    from allconv import explanation
+
+    model, preprocess, pullback = explanation.read_model(
+        arguments.model, arguments.weights, arguments.dataset, arguments.white
+    )
+    pixels = explanation.read_image(
+        arguments.image, model, arguments.dataset, arguments.data_dir
+    )
+    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    paths = explanation.write(
+        arguments.output,
+        pixels,
+        model,
+        preprocess,
+        pullback,
+        arguments.rule,
+        settings,
+        layer=arguments.layer,
+        channel=arguments.channel,
+        position=tuple(arguments.position) if arguments.position else None,
+        target=arguments.target,
+    )
+    print("\n".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""One explanation kept as files: the picture, the array, and all that made it."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from allconv import architectures, checkpoint, data, plots, saliency, weights
+
+
+def read_model(
+    name: str,
+    weight_file: str | None = None,
+    dataset: str = "cifar10",
+    white: float = 1,
+) -> tuple[keras.Model, Callable, Callable]:
+    """A model with its way from uint8 pixels to inputs, and back for gradients.
+
+    Args:
+        name: A network of `architectures.NAMES`, or a `.keras` file.
+        weight_file: For a network: a weight file; None: the released one.
+        dataset: For a network: the set that its released weights were trained on.
+        white: For a `.keras` file: the input value of a white pixel, 1 or 255, say.
+
+    Returns:
+        `(model, preprocess, pullback)`; see `preprocessing.GCNZCA`.
+
+    Raises:
+        ValueError: If the name is neither, or the weights are of another network.
+        FileNotFoundError: If there is no such file.
+    """
+    if name in architectures.NAMES:
+        path = weight_file or weights.released(name, dataset)
+        classifier = weights.load(path)
+        if classifier.meta["architecture"] != name:
+            raise ValueError(
+                f"{path} holds {classifier.meta['architecture']}. Received: {name!r}"
+            )
+        preprocessor = classifier.preprocessor
+        return classifier.model, preprocessor, preprocessor.pullback
+    if not name.endswith(".keras"):
+        raise ValueError(
+            "`model` should be a network that `list` shows or a .keras file. "
+            f"Received: {name!r}"
+        )
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"There is no file {name}.")
+    # Keras' safe mode refuses files that carry code of their own.
+    model = keras.models.load_model(name, compile=False, safe_mode=True)
+    factor = white / 255
+    return (
+        model,
+        lambda images: images.astype(np.float32) * np.float32(factor),
+        lambda images, maps: maps * np.float32(factor),
+    )
+
+
+def read_image(
+    source: str,
+    model: keras.Model,
+    dataset: str = "cifar10",
+    data_dir: str | None = None,
+) -> np.ndarray:
+    """A test image by its index, or an image file scaled to the model's input.
+
+    Args:
+        source: A number, or the path of a file that Pillow reads.
+        model: Its input says how large the image must be.
+        dataset: For a number: one of `data.NAMES`.
+        data_dir: As in `data.load`.
+
+    Returns:
+        uint8 array `(1, height, width, 3)`.
+
+    Raises:
+        ValueError: If the index is out of range or the file is no image.
+        FileNotFoundError: If there is no such file.
+    """
+    if source.lstrip("-").isdecimal():
+        _, (images, _) = data.load(dataset, data_dir)
+        index = int(source)
+        if not 0 <= index < len(images):
+            raise ValueError(
+                f"The index should be from 0 to {len(images) - 1}. Received: {index}"
+            )
+        return images[index : index + 1]
+    if not Path(source).is_file():
+        raise FileNotFoundError(
+            f"The image should be a file or an index. Received: {source!r}"
+        )
+    height, width = model.inputs[0].shape[1:3]
+    size = (height, width) if height and width else None
+    try:
+        image = keras.utils.load_img(source, target_size=size)
+    except OSError as error:
+        raise ValueError(f"{source} is no image that can be read.") from error
+    return np.asarray(image, np.uint8)[None]
+
+
+def write(
+    output: str | Path,
+    pixels: np.ndarray,
+    model: keras.Model,
+    preprocess: Callable,
+    pullback: Callable,
+    rule: str,
+    settings: dict,
+    **neuron,
+) -> list[Path]:
+    """Explain one neuron and write `output` (PNG), and beside it `.npz` and `.json`.
+
+    Args:
+        output: The picture's path; its folder exists.
+        pixels: uint8 `(1, height, width, 3)`.
+        model, preprocess, pullback: From `read_model`.
+        rule: One of `rules.RULES`.
+        settings: What to keep besides: the model's and the image's names.
+        **neuron: layer, channel, position, target: as for `saliency.explain`.
+
+    Returns:
+        The three paths.
+
+    Raises:
+        ValueError: As `saliency.explain`.
+    """
+    address = {k: v for k, v in neuron.items() if v is not None}
+    layer = address.pop("layer", None)
+    explainer = saliency.Explainer(model, rule, layer=layer)
+    inputs = preprocess(pixels)
+    at_inputs = explainer(inputs, **address)
+    maps = pullback(pixels, at_inputs)
+    title = rule if layer is None else f"{rule}\n{layer}"
+    figure, limits = plots.rule_comparison(pixels, {title: maps})
+
+    paths = [Path(output).with_suffix(s) for s in (".png", ".npz", ".json")]
+    picture, arrays = io.BytesIO(), io.BytesIO()
+    figure.savefig(picture, format="png", dpi=200)
+    np.savez_compressed(
+        arrays, image=pixels[0], map=maps[0], map_at_inputs=at_inputs[0]
+    )
+    facts = {
+        **settings,
+        "rule": rule,
+        "neuron": {k: v for k, v in neuron.items() if v is not None},
+        "audit": str(explainer.audit),
+        "limit": float(limits.max()),
+        "weights_sha256": _digest(model),
+    }
+    for path, content in zip(
+        paths,
+        (picture.getvalue(), arrays.getvalue(), json.dumps(facts, indent=1).encode()),
+        strict=True,
+    ):
+        checkpoint.write_bytes(path, content)
+    return paths
+
+
+def _digest(model: keras.Model) -> str:
+    total = hashlib.sha256()
+    for array in model.get_weights():
+        total.update(np.ascontiguousarray(array))
+    return total.hexdigest()
