@@ -12,12 +12,12 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import numpy as np
 
+from allconv import shapes
 from allconv.checkpoint import write_bytes
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -68,7 +68,7 @@ CLASS_NAMES = {
         "sunflower sweet_pepper table tank telephone television tiger tractor train "
         "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
     ).split(),
-    "shapes": "disc square triangle diamond plus cross ring frame bars checks".split(),
+    "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
 
@@ -117,7 +117,7 @@ def load(
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
-        return shapes(5000, seed=0), shapes(1000, seed=1)
+        return shapes.draw(5000, seed=0), shapes.draw(1000, seed=1)
     folder = data_folder(data_dir)
     train, test = _find(name, folder) or _fetch_once(name, folder)
     if coarse:
@@ -163,54 +163,6 @@ def hold_out(images: np.ndarray, labels: np.ndarray, n: int) -> tuple[Split, Spl
     order = np.random.default_rng(0).permutation(len(images))
     rest, held = np.sort(order[n:]), np.sort(order[:n])
     return (images[rest], labels[rest]), (images[held], labels[held])
-
-
-def shapes(n: int, seed: int = 0) -> Split:
-    """Draw a ten-class set of coloured shapes, the same for the same seed.
-
-    Args:
-        n: Number of images; classes come in turn.
-        seed: An integer.
-
-    Returns:
-        uint8 `(n, 32, 32, 3)` and int64 `(n,)`.
-    """
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % len(_SHAPES)
-    radius = rng.uniform(7, 12, (n, 1, 1))
-    centre = rng.uniform(radius, 31 - radius, (2, n, 1, 1))
-    angle = rng.uniform(-0.3, 0.3, (n, 1, 1))  # radians
-    row, column = np.indices((32, 32))
-    y, x = (row - centre[0]) / radius, (column - centre[1]) / radius
-    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    inside = np.zeros((n, 32, 32), bool)
-    for label, shape in enumerate(_SHAPES):
-        mine = labels == label
-        inside[mine] = shape(u[mine], v[mine])
-    back = rng.uniform(0, 255, (n, 1, 1, 3))
-    # The figure is at least 90 grey levels from the ground in every channel.
-    front = (back + rng.uniform(90, 165, (n, 1, 1, 3))) % 256
-    images = np.where(inside[..., None], front, back)
-    images += rng.normal(0, 12, images.shape)
-    return np.clip(images, 0, 255).astype(np.uint8), labels.astype(np.int64)
-
-
-# Where (u, v), with the shape's radius as unit, lies inside; in CLASS_NAMES' order.
-_SHAPES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
-    lambda u, v: np.hypot(u, v) < 1,
-    lambda u, v: np.maximum(abs(u), abs(v)) < 0.85,
-    lambda u, v: (v < 0.8) & (v > 2 * abs(u) - 1),
-    lambda u, v: abs(u) + abs(v) < 1.1,
-    lambda u, v: (np.minimum(abs(u), abs(v)) < 0.3) & (np.maximum(abs(u), abs(v)) < 1),
-    lambda u, v: (abs(abs(u) - abs(v)) < 0.4) & (np.maximum(abs(u), abs(v)) < 0.9),
-    lambda u, v: abs(np.hypot(u, v) - 0.8) < 0.25,
-    lambda u, v: abs(np.maximum(abs(u), abs(v)) - 0.7) < 0.2,
-    lambda u, v: (np.maximum(abs(u), abs(v)) < 1) & (np.floor(2.5 * v + 9.5) % 2 == 0),
-    lambda u, v: (
-        (np.maximum(abs(u), abs(v)) < 1)
-        & ((np.floor(2 * u + 8) + np.floor(2 * v + 8)) % 2 == 0)
-    ),
-)
 
 
 def _places(name: str, folder: Path) -> tuple[Path, Path, Path]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from allconv import data
+from allconv import data, shapes
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
 
@@ -319,7 +319,7 @@ def test_shapes_are_the_same_for_the_same_seed_and_balanced():
     assert x.shape == (5000, 32, 32, 3)
     assert x.dtype == np.uint8
     assert np.bincount(y).tolist() == [500] * 10
-    np.testing.assert_array_equal(x[:50], data.shapes(5000, seed=0)[0][:50])
+    np.testing.assert_array_equal(x[:50], shapes.draw(5000, seed=0)[0][:50])
     assert not np.array_equal(x[:1000], xt)
     # The golden digest of the drawing code: other bytes would be another data set.
     assert data.fingerprint(x, y)[:16] == SHAPES_PRINT
@@ -329,7 +329,7 @@ SHAPES_PRINT = "6d9f916b6d1cf79b"
 
 
 def test_every_shape_shows_a_figure_on_a_ground():
-    x, _ = data.shapes(200, seed=3)
+    x, _ = shapes.draw(200, seed=3)
     spread = x.reshape(200, -1, 3).std(axis=1).max(axis=1)
     assert spread.min() > 20
 

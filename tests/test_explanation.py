@@ -8,14 +8,14 @@ import pytest
 from matplotlib import image as pictures
 
 from allconv import __main__ as cli
-from allconv import data, models, preprocessing, saliency, weights
+from allconv import data, models, preprocessing, saliency, shapes, weights
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """(weight file, .keras file, PNG) of random nets and a drawn image."""
     folder = tmp_path_factory.mktemp("explain")
-    images, _ = data.shapes(30)
+    images, _ = shapes.draw(30)
     model = models.StridedCNNA(kernel_initializer="he_normal")
     prepared = preprocessing.MeanStd().fit(images)
     weights.save(folder / "net.h5", model, "strided_cnn_a", prepared, "shapes", {})

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from allconv import checkpoint, data, models, preprocessing, weights
+from allconv import checkpoint, models, preprocessing, shapes, weights
 from allconv.evaluate import score
 
 
@@ -15,7 +15,7 @@ from allconv.evaluate import score
 def saved(tmp_path_factory):
     """(path, model, preprocessor, images) of an untrained net."""
     path = tmp_path_factory.mktemp("weights") / "net.h5"
-    images, _ = data.shapes(40)
+    images, _ = shapes.draw(40)
     preprocessor = preprocessing.MeanStd().fit(images)
     model = models.StridedCNNA()
     facts = {"preset": "tiny", "seed": 0, "error": 90.0}
