@@ -15,9 +15,9 @@ test: $(VENV)/ready
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -n 2
 
-$(VENV)/ready: requirements.txt
+$(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
 	touch $@
 
 clean:
