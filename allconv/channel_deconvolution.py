@@ -1,4 +1,4 @@
-"""Network Deconvolution of channels alone, without a kernel. See `allconv.netdeconv`."""
+"""Whitening of channels alone, without a kernel. See `allconv.netdeconv`."""
 
 import keras
 import tensorflow as tf
