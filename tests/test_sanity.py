@@ -62,12 +62,11 @@ def test_weighted_layers_in_order(trained):
 def test_step_k_changes_exactly_the_layers_it_should(trained, order):
     before = weights(trained)
     seen = []
-    for step, (path, twin) in enumerate(sanity.randomisations(trained, order=order), 1):
+    for path, twin in sanity.randomisations(trained, order=order):
         seen.append(path)
         changed = seen if order == "cascading" else [path]
         for name, values in weights(twin).items():
             assert same(values, before[name]) == (name not in changed)
-        assert step == len(seen)
     assert seen == PATHS[::-1]
     assert all(same(weights(trained)[path], before[path]) for path in PATHS)
 
