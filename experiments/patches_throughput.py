@@ -7,8 +7,10 @@ images. Weights and images are random here, which hardly changes the work.
     python -m experiments.patches_throughput --images 2000    # 3 minutes, 2 cores
 
 Expected, by processor time: 1.15 with 2,000 images and 1.06 with 10,000 (each pass is
-traced anew, which weighs less the longer it is). The passes take turns, so that other load on
-the machine falls on all; the ratio is that of the medians.
+traced anew, which weighs less the longer it is).
+
+The passes take turns, so that other load on the machine falls on all; the ratio is
+that of the medians.
 """
 
 import argparse
