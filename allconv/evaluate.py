@@ -77,12 +77,13 @@ def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
             f"classes. Received: labels from {labels.min()} to {labels.max()}"
         )
     probabilities = _probabilities(outputs.astype(np.float64))
-    predicted = probabilities.argmax(axis=1)
+    predicted = outputs.argmax(axis=1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     chosen = probabilities[np.arange(len(labels)), labels]
     loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
-    return Evaluation(confusion, loss, _calibration_error(probabilities, labels))
+    right = predicted == labels
+    return Evaluation(confusion, loss, _calibration_error(probabilities, right))
 
 
 def _probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -95,9 +96,8 @@ def _probabilities(outputs: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def _calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
     bins = np.minimum((np.nan_to_num(confidence) * 15).astype(int), 14)
     gaps = [
         abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()

@@ -14,6 +14,8 @@ import tensorflow as tf
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and Keras, and ask TensorFlow for deterministic kernels.
 
+    Both hold for the rest of the process.
+
     Args:
         seed: An integer from 0 to 2**32 - 1.
     """

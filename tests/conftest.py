@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+import sys
+
 import hypothesis
 import pytest
 
@@ -16,6 +18,16 @@ hypothesis.settings.register_profile(
     "project", deadline=None, derandomize=True, print_blob=True
 )
 hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _no_determinism_is_left_behind():
+    """Training asks for deterministic kernels for the whole process; XLA then warns."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")
