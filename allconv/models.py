@@ -27,6 +27,7 @@ def build(
     model_name: str | None = None,
     dropout: float = 1.0,
     kernel_initializer: str = "lecun_uniform",
+    norm: str = "none",
 ) -> keras.Model:
     """Build one of the paper's networks.
 
@@ -45,6 +46,9 @@ def build(
         dropout: Factor on every dropout rate of the paper; 0 leaves dropout out.
         kernel_initializer: Keras initialiser of all kernels. The paper names none;
             `"lecun_uniform"` is Caffe's `xavier` filler. Biases start at 0.
+        norm: `"none"`: as in the paper. `"batch"`: batch normalisation after every
+            convolution but the last. `"deconv"`: every convolution is a
+            `netdeconv.NetworkDeconvolution2D`; `netdeconv.fold` makes it plain again.
 
     Returns:
         An uncompiled functional `keras.Model`. Layers are named `conv1`, `conv2`, ...
@@ -57,7 +61,7 @@ def build(
     classes = architecture.classes if classes is None else classes
     size = architecture.input_size
     input_shape = (size, size, 3) if input_shape is None else tuple(input_shape)
-    _check(name, input_shape, include_top, pooling, classes, dropout)
+    _check(name, input_shape, include_top, pooling, classes, dropout, norm)
 
     rows = architecture.rows if include_top else architecture.rows[:-1]
     inputs = x = keras.Input(input_shape, name="images")
@@ -73,7 +77,9 @@ def build(
         if isinstance(row, architectures.Pool):
             x = layers.MaxPooling2D(3, 2, padding="same", name=named("pool"))(x)
         else:
-            x = _convolve(x, row, classes, architecture, kernel_initializer, named)
+            x = _convolve(
+                x, row, classes, architecture, kernel_initializer, norm, named("conv")
+            )
         if row.dropout * dropout:
             x = layers.Dropout(row.dropout * dropout, name=named("dropout"))(x)
 
@@ -96,28 +102,39 @@ def build(
     return model
 
 
-def _convolve(x, row, classes, architecture, kernel_initializer, named):
-    """One row: padding where Keras' own would differ from Caffe's, and the conv."""
-    label = named("conv")
-    padding = "same" if row.kernel == 2 * row.padding + 1 else "valid"
-    if row.padding and (row.stride > 1 or padding == "valid"):
-        x = layers.ZeroPadding2D(row.padding, name=f"{label}_pad")(x)
-        padding = "valid"
-    x = layers.Conv2D(
-        classes if row.filters == architectures.CLASSES else row.filters,
-        row.kernel,
-        strides=row.stride,
-        padding=padding,
-        activation=None if architecture.negative_slope else "relu",
-        kernel_initializer=kernel_initializer,
-        name=label,
-    )(x)
+def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
+    """One row: padding where Keras' own would differ from Caffe's, conv, rectifier."""
+    scores = row.filters == architectures.CLASSES
+    normalised = norm == "batch" and not scores
+    fused = not (architecture.negative_slope or normalised)
+    arguments = {
+        "filters": classes if scores else row.filters,
+        "kernel_size": row.kernel,
+        "strides": row.stride,
+        "activation": "relu" if fused else None,
+        "kernel_initializer": kernel_initializer,
+        "name": label,
+    }
+    if norm == "deconv":
+        from allconv.netdeconv import NetworkDeconvolution2D
+
+        x = NetworkDeconvolution2D(padding=row.padding, **arguments)(x)
+    else:
+        padding = "same" if row.kernel == 2 * row.padding + 1 else "valid"
+        if row.padding and (row.stride > 1 or padding == "valid"):
+            x = layers.ZeroPadding2D(row.padding, name=f"{label}_pad")(x)
+            padding = "valid"
+        x = layers.Conv2D(padding=padding, use_bias=not normalised, **arguments)(x)
+    if normalised:
+        x = layers.BatchNormalization(name=f"{label}_norm")(x)
+        if not architecture.negative_slope:
+            x = layers.ReLU(name=f"{label}_relu")(x)
     if architecture.negative_slope:
         x = layers.LeakyReLU(architecture.negative_slope, name=f"{label}_relu")(x)
     return x
 
 
-def _check(name, input_shape, include_top, pooling, classes, dropout) -> None:
+def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> None:
     if len(input_shape) != 3:
         raise ValueError(
             "`input_shape` should be (height, width, channels). "
@@ -142,6 +159,10 @@ def _check(name, input_shape, include_top, pooling, classes, dropout) -> None:
     if not isinstance(classes, int) or classes < 1:
         raise ValueError(
             f"`classes` should be a positive integer. Received: classes={classes!r}"
+        )
+    if norm not in ("none", "batch", "deconv"):
+        raise ValueError(
+            f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
         )
     if not 0 <= dropout <= 1:
         raise ValueError(

@@ -6,6 +6,7 @@ bytes as one that was not. State is kept at the end of every epoch.
 """
 
 import contextlib
+import dataclasses
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ import tensorflow as tf
 
 from allconv import checkpoint, models, pipeline, runtime, weights
 from allconv.evaluate import evaluate
+from allconv.folding import fold
 from allconv.inputs import Inputs
 from allconv.keeper import DivergedError, Keeper, restore
 from allconv.presets import AUGMENTATIONS, Preset, check
@@ -104,6 +106,7 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
             classifier_activation=None,
             dropout=preset.dropout,
             kernel_initializer=preset.initializer,
+            norm=preset.norm,
         )
     finally:
         keras.config.set_dtype_policy(before)
@@ -199,6 +202,10 @@ def resume(
 
 def _save_weights(path, model, inputs, preset, seed, result) -> None:
     meta = {"preset": preset.name, "seed": seed, "error": round(result.error, 4)}
+    if preset.norm == "deconv":
+        model = fold(model)  # the same function, of plain convolutions
+    elif preset.norm != "none":
+        meta["norm"] = preset.norm
     weights.save(
         path, model, preset.architecture, inputs.preprocessor, preset.dataset, meta
     )
@@ -237,10 +244,12 @@ def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
 
 
 def _same_run(folder: Path, now: dict, then: dict) -> None:
-    if now == then:
+    # A field that a run of an earlier version lacks has what is the default now.
+    defaults = {f.name: f.default for f in dataclasses.fields(Preset)}
+    old = {k: then["preset"].get(k, defaults[k]) for k in now["preset"]}
+    if now == {**then, "preset": old}:
         return
     differing = [k for k in now if k != "preset" and now[k] != then.get(k)]
-    old = then.get("preset", {})
     differing += [
         f"{k} ({old.get(k)!r} there, {v!r} asked for)"
         for k, v in now["preset"].items()

@@ -84,6 +84,7 @@ def load(path: str | Path) -> Classifier:
         meta["architecture"],
         classes=meta["classes"],
         input_shape=tuple(meta["input_shape"]),
+        norm=meta.get("norm", "none"),
     )
     _assign(model, arrays, Path(path))
     constants = {

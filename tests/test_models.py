@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from allconv import architectures, models, paper
+from allconv import architectures, models, netdeconv, paper
 
 # Weights and biases by hand from the layer lists of the paper's Tables 1, 2, 5 and 6.
 PARAMETERS = {
@@ -166,11 +166,36 @@ def test_builders_are_named_as_in_the_table():
         ({"input_shape": (32, 32)}, "`input_shape` should be"),
         ({"classes": 0}, "positive integer"),
         ({"dropout": 2.0}, "factor from 0 to 1"),
+        ({"norm": "layer"}, "'none', 'batch' or 'deconv'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.build(**{"name": "all_cnn_c", **arguments})
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_folded_deconvolution_is_the_plain_network(name):
+    """Same layers, same weights by name, same outputs."""
+    whitened = models.build(name, norm="deconv", input_shape=(12, 12, 3))
+    plain = models.build(name, input_shape=(12, 12, 3))
+    folded = netdeconv.fold(whitened)
+    for layer in plain.layers:
+        if layer.weights and "dropout" not in layer.name:
+            layer.set_weights(folded.get_layer(layer.name).get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    np.testing.assert_allclose(plain(x), whitened(x), atol=1e-5)
+
+
+def test_batch_normalisation_follows_every_convolution_but_the_scores():
+    model = models.AllCNNC(norm="batch")
+    names = [x.name for x in model.layers if x.name.endswith("_norm")]
+    assert names == [f"conv{i}_norm" for i in range(1, 9)]
+    biases = [x.name for x in model.layers if getattr(x, "use_bias", False)]
+    assert biases == ["conv9"]
+    # Scale and offset of 8 layers in, their biases out; moving statistics besides.
+    channels = 3 * 96 + 5 * 192
+    assert model.count_params() == 1_369_738 - channels + 4 * channels
 
 
 def test_smallest_input_is_the_smallest_that_builds():

@@ -377,6 +377,30 @@ def test_a_folder_with_something_else_for_a_record(tmp_path):
         run(tmp_path)
 
 
+@pytest.mark.parametrize("norm", ["batch", "deconv"])
+def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, norm):
+    preset = replace(SMALL, norm=norm, epochs=1)
+    record = run(tmp_path, preset)
+    small = inputs.Inputs(preset)
+    classifier = weights.load(tmp_path / "weights.h5")
+    result = evaluate(classifier.model, small.x_test, small.y_test)
+    assert result.wrong == record["wrong"]
+    kinds = {type(layer).__name__ for layer in classifier.model.layers}
+    assert ("BatchNormalization" in kinds) == (norm == "batch")
+    assert "NetworkDeconvolution2D" not in kinds
+
+
+def test_a_run_of_a_version_without_a_field_goes_on(finished, tmp_path):
+    _, record = finished
+    with pytest.raises(keeper.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(1)])
+    newest = checkpoint.files(tmp_path)[0]
+    arrays, meta = checkpoint.read(newest)
+    del meta["identity"]["preset"]["norm"]
+    checkpoint.write(newest, arrays, meta)
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
 def test_bfloat16_trains(tmp_path):
     record = run(tmp_path, replace(SMALL, precision="mixed_bfloat16", epochs=1))
     assert record["status"] == "finished"
