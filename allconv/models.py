@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from allconv import architectures
+from allconv.builders import check_top, named_builder
 
 NAMES = architectures.NAMES
 
@@ -147,19 +148,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
                 f"{name} needs images of at least {smallest} x {smallest} pixels. "
                 f"Received: input_shape={input_shape}"
             )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
-        )
-    if include_top and pooling:
-        raise ValueError(
-            "`pooling` is for `include_top=False`; the top averages over positions "
-            f"itself. Received: pooling={pooling!r}"
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise ValueError(
-            f"`classes` should be a positive integer. Received: classes={classes!r}"
-        )
+    check_top(include_top, pooling, classes)
     if norm not in ("none", "batch", "deconv"):
         raise ValueError(
             f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
@@ -173,34 +162,8 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
 def _builder(key: str) -> Callable[..., keras.Model]:
     """The `keras.applications`-style builder of one architecture."""
     architecture = architectures.get(key)
-
-    def builder(
-        include_top: bool = True,
-        weights: str | Path | None = None,
-        input_shape: tuple[int | None, int | None, int] | None = None,
-        pooling: str | None = None,
-        classes: int = architecture.classes,
-        classifier_activation: str | None = "softmax",
-        name: str = key,
-        **kwargs,
-    ) -> keras.Model:
-        return build(
-            key,
-            include_top=include_top,
-            weights=weights,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            model_name=name,
-            **kwargs,
-        )
-
-    builder.__name__ = builder.__qualname__ = architecture.builder
-    builder.__doc__ = (
-        f"Build `{key}` ({architecture.source}); arguments as for `models.build`."
-    )
-    return builder
+    doc = f"Build `{key}` ({architecture.source}); arguments as for `models.build`."
+    return named_builder(build, key, architecture.builder, architecture.classes, doc)
 
 
 ModelA, StridedCNNA, ConvPoolCNNA, AllCNNA = map(_builder, architectures.NAMES[0:4])

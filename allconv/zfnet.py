@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from allconv.builders import check_top, named_builder
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
 
@@ -306,49 +307,13 @@ def _check(name, input_shape, include_top, pooling, classes) -> None:
                 f"{name} is made for images of {_network(name).input_size} pixels; "
                 f"these are too small. Received: input_shape={input_shape}"
             )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
-        )
-    if include_top and pooling:
-        raise ValueError(
-            "`pooling` is for `include_top=False`; the top is dense. "
-            f"Received: pooling={pooling!r}"
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise ValueError(
-            f"`classes` should be a positive integer. Received: classes={classes!r}"
-        )
+    check_top(include_top, pooling, classes)
 
 
 def _builder(key: str, title: str) -> Callable[..., keras.Model]:
     """The `keras.applications`-style builder of one row of `NETWORKS`."""
-
-    def builder(
-        include_top: bool = True,
-        weights: str | Path | None = None,
-        input_shape: tuple[int, int, int] | None = None,
-        pooling: str | None = None,
-        classes: int = NETWORKS[key].classes,
-        classifier_activation: str | None = "softmax",
-        name: str = key,
-        **kwargs,
-    ) -> keras.Model:
-        return build(
-            key,
-            include_top=include_top,
-            weights=weights,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            model_name=name,
-            **kwargs,
-        )
-
-    builder.__name__ = builder.__qualname__ = title
-    builder.__doc__ = f"Build `{key}`; arguments as for `zfnet.build`."
-    return builder
+    doc = f"Build `{key}`; arguments as for `zfnet.build`."
+    return named_builder(build, key, title, NETWORKS[key].classes, doc)
 
 
 ZFNet = _builder("zfnet", "ZFNet")

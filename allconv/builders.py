@@ -1,0 +1,67 @@
+"""What all builders share: the grammar of `keras.applications`, and its refusals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+
+def named_builder(
+    build: Callable[..., keras.Model], key: str, title: str, classes: int, doc: str
+) -> Callable[..., keras.Model]:
+    """A public builder such as `AllCNNC`: `build` with the network's name filled in.
+
+    Args:
+        build: `models.build` or `zfnet.build`.
+        key: The network's name.
+        title: The builder's own name.
+        classes: Default number of classes.
+        doc: Its docstring.
+    """
+
+    def builder(
+        include_top: bool = True,
+        weights: str | Path | None = None,
+        input_shape: tuple[int | None, int | None, int] | None = None,
+        pooling: str | None = None,
+        classes: int = classes,
+        classifier_activation: str | None = "softmax",
+        name: str = key,
+        **kwargs,
+    ) -> keras.Model:
+        return build(
+            key,
+            include_top=include_top,
+            weights=weights,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            model_name=name,
+            **kwargs,
+        )
+
+    builder.__name__ = builder.__qualname__ = title
+    builder.__doc__ = doc
+    return builder
+
+
+def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
+    """Refuse arguments about the end of a network that cannot be meant.
+
+    Raises:
+        ValueError: Naming the argument, what it should be and what it is.
+    """
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(
+            f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
+        )
+    if include_top and pooling:
+        raise ValueError(
+            "`pooling` is for `include_top=False`, where a map would come out. "
+            f"Received: pooling={pooling!r}"
+        )
+    if not isinstance(classes, int) or classes < 1:
+        raise ValueError(
+            f"`classes` should be a positive integer. Received: classes={classes!r}"
+        )
