@@ -65,3 +65,23 @@ def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
         raise ValueError(
             f"`classes` should be a positive integer. Received: classes={classes!r}"
         )
+
+
+def pool_map(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
+    """A map `(n, height, width, channels)` as a vector, by `"avg"` or `"max"`."""
+    layer = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+    }[pooling]
+    return layer(name="global_pool")(x)
+
+
+def finish(
+    model: keras.Model, architecture: str, weights: str | Path | None
+) -> keras.Model:
+    """The model with the weights that were asked for, if any."""
+    if weights is not None:
+        from allconv.weights import load_into  # only a model with weights needs files
+
+        load_into(model, architecture, weights)
+    return model

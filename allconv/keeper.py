@@ -32,14 +32,18 @@ def state(model: keras.Model) -> dict[str, np.ndarray]:
     Weights, dropout's random state, the optimiser's momentum and its step count. Keras'
     own names of random states count layers of the whole process; these do not.
     """
-    variables = {
+    return {name: np.asarray(v.value) for name, v in _variables(model).items()}
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    named = {
         f"model/{layer.name}/{i}-{variable.name}": variable
         for layer in model.layers
         for i, variable in enumerate(layer.variables)
     }
     for i, variable in enumerate(model.optimizer.variables):
-        variables[f"optimizer/{i:03d}-{variable.name}"] = variable
-    return {name: np.asarray(v.value) for name, v in variables.items()}
+        named[f"optimizer/{i:03d}-{variable.name}"] = variable
+    return named
 
 
 def restore(
@@ -63,11 +67,8 @@ def restore(
             "The checkpoint is of another model or of another Keras: it differs in "
             f"{', '.join(differing[:3])}. Train in another folder."
         )
-    for layer in model.layers:
-        for i, variable in enumerate(layer.variables):
-            variable.assign(arrays[f"model/{layer.name}/{i}-{variable.name}"])
-    for i, variable in enumerate(model.optimizer.variables):
-        variable.assign(arrays[f"optimizer/{i:03d}-{variable.name}"])
+    for name, variable in _variables(model).items():
+        variable.assign(arrays[name])
 
 
 class Keeper(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from allconv import architectures
-from allconv.builders import check_top, named_builder
+from allconv.builders import check_top, finish, named_builder, pool_map
 
 NAMES = architectures.NAMES
 
@@ -90,17 +90,8 @@ def build(
             classifier_activation or "linear", name="predictions", dtype="float32"
         )(x)
     elif pooling:
-        layer = {
-            "avg": layers.GlobalAveragePooling2D,
-            "max": layers.GlobalMaxPooling2D,
-        }[pooling]
-        x = layer(name="global_pool")(x)
-    model = keras.Model(inputs, x, name=model_name or name)
-    if weights is not None:
-        from allconv.weights import load_into  # only a model with weights needs files
-
-        load_into(model, name, weights)
-    return model
+        x = pool_map(x, pooling)
+    return finish(keras.Model(inputs, x, name=model_name or name), name, weights)
 
 
 def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):

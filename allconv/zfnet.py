@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from allconv.builders import check_top, named_builder
+from allconv.builders import check_top, finish, named_builder, pool_map
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
 
@@ -257,17 +257,8 @@ def build(
             name="predictions",
         )(x)
     elif pooling:
-        layer = {
-            "avg": layers.GlobalAveragePooling2D,
-            "max": layers.GlobalMaxPooling2D,
-        }[pooling]
-        x = layer(name="global_pool")(x)
-    model = keras.Model(inputs, x, name=model_name or name)
-    if weights is not None:
-        from allconv.weights import load_into  # only a model with weights needs files
-
-        load_into(model, name, weights)
-    return model
+        x = pool_map(x, pooling)
+    return finish(keras.Model(inputs, x, name=model_name or name), name, weights)
 
 
 def _convolve(x, row, initializer, max_rms):

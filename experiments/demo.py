@@ -36,7 +36,7 @@ def main() -> int:
 
     print("2. Error on the test set", flush=True)
     files = [
-        (weights.RELEASED / entry["file"], entry["recipe"])
+        weights.RELEASED / entry["file"]
         for entry in weights.manifest()
         if entry["dataset"] == dataset
     ]
@@ -49,12 +49,12 @@ def main() -> int:
         print("   nothing is released yet: training for some minutes ...", flush=True)
         folder = FOLDER / preset.name
         train.run(preset, 0, folder)
-        files = [(folder / train.WEIGHTS, preset.name)]
+        files = [folder / train.WEIGHTS]
     print(f"   {'network':18}{'recipe':22}{'paper':>8}{'ours':>8}")
-    for path, recipe in files:
+    for path in files:
         classifier = weights.load(path)
         result = score(classifier.predict(images), labels)
-        network = classifier.meta["architecture"]
+        network, recipe = classifier.meta["architecture"], classifier.meta["preset"]
         number = paper.TABLE_3.get(network) if dataset == "cifar10" else None
         published = f"{number.value:.2f} %" if number else ""
         print(
