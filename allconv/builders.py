@@ -67,6 +67,18 @@ def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
         )
 
 
+def check_dropout(dropout: float) -> None:
+    """Refuse a factor on dropout rates that is none.
+
+    Raises:
+        ValueError: If it is not from 0 to 1.
+    """
+    if not 0 <= dropout <= 1:
+        raise ValueError(
+            f"`dropout` should be a factor from 0 to 1. Received: dropout={dropout!r}"
+        )
+
+
 def pool_map(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     """A map `(n, height, width, channels)` as a vector, by `"avg"` or `"max"`."""
     layer = {

@@ -1,13 +1,15 @@
-"""Trained models with their whitening folded into plain layers."""
+"""Trained models with whitening and batch normalisation folded into plain layers."""
 
 import keras
+import numpy as np
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """Replaces whitening layers by the plain layers they are in inference.
+    """Replaces normalising layers by the plain layers they are in inference.
 
     Any layer with a method `plain()` is replaced by the layers which that returns, of
-    which the last takes the weights of its method `folded()`.
+    which the last takes the weights of its method `folded()`. Batch normalisation that
+    alone follows a convolution without activation becomes part of it.
 
     Args:
         model: a built `Sequential` or functional model, nested to any depth.
@@ -16,7 +18,7 @@ def fold(model: keras.Model) -> keras.Model:
         A new model with copies of all weights and the same outputs in inference. Layers
         of `allconv.netdeconv` have become `Conv2D`, `DepthwiseConv2D` or `Dense` layers
         of the same name, after a `ZeroPadding2D` where `"same"` cannot express their
-        padding.
+        padding. Convolutions that took in batch normalisation have a bias.
 
     Raises:
         ValueError: if the model is not built, or hides such a layer inside a layer or
@@ -57,8 +59,15 @@ def _foldable(layer):
 
 def _copy_model(model, copies):
     """Copies a model; `copies` maps ids of layers to their copies and weights."""
+    norms = _norms(model)
+    taken_in = {id(norm) for norm in norms.values()}
     if isinstance(model, keras.Sequential):
-        layers = [copy for layer in model.layers for copy in _copy(layer, copies)]
+        layers = [
+            copy
+            for layer in model.layers
+            if id(layer) not in taken_in
+            for copy in _copy(layer, copies, norms)
+        ]
         shape, dtype = model.inputs[0].shape, model.inputs[0].dtype
         start = keras.Input(batch_shape=shape, dtype=dtype)
         return keras.Sequential([start, *layers], name=model.name)
@@ -66,11 +75,15 @@ def _copy_model(model, copies):
     before = {}
 
     def copy(layer):
-        *first, last = _copy(layer, copies)
+        if id(layer) in taken_in:
+            return keras.layers.Identity(name=layer.name)
+        *first, last = _copy(layer, copies, norms)
         before[id(last)] = first
         return last
 
     def call(layer, *args, **kwargs):
+        if id(layer) not in before:
+            return args[0]
         for first in before[id(layer)]:
             args = (first(args[0]), *args[1:])
         return layer(*args, **kwargs)
@@ -78,7 +91,35 @@ def _copy_model(model, copies):
     return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
 
-def _copy(layer, copies):
+def _norms(model):
+    """The batch normalisation that can be taken in by a convolution, by its id."""
+    if isinstance(model, keras.Sequential):
+        pairs = list(zip(model.layers, model.layers[1:], strict=False))
+    else:
+        pairs = [
+            (parent.operation, node.operation)
+            for nodes in model._nodes_by_depth.values()
+            for node in nodes
+            for parent in node.parent_nodes
+        ]
+    return {
+        id(conv): norm
+        for conv, norm in pairs
+        if isinstance(norm, keras.layers.BatchNormalization)
+        and isinstance(conv, CONVOLUTIONS)
+        and conv.activation is keras.activations.linear
+        and norm.axis in (-1, 3)
+        and conv.data_format == "channels_last"
+        and sum(conv is first for first, _ in pairs) == 1
+        and sum(norm is second for _, second in pairs) == 1
+        and not any(conv.output is output for output in model.outputs)
+    }
+
+
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
+
+def _copy(layer, copies, norms):
     """The layers that replace one: usually a single copy."""
     if id(layer) in copies:
         return copies[id(layer)][0]
@@ -86,8 +127,23 @@ def _copy(layer, copies):
         new, weights = [_copy_model(layer, copies)], None
     elif _foldable(layer):
         new, weights = layer.plain(), layer.folded()
+    elif id(layer) in norms:
+        new = [layer.from_config(layer.get_config() | {"use_bias": True})]
+        weights = _scaled(layer, norms[id(layer)])
     else:
         new = [layer.from_config(layer.get_config())]
         weights = layer.get_weights() if isinstance(layer, keras.Layer) else None
     copies[id(layer)] = new, weights
     return new
+
+
+def _scaled(conv, norm):
+    """Kernel and bias of a convolution together with the normalisation behind it."""
+    arrays = {v.name: np.asarray(v.value, np.float64) for v in norm.variables}
+    scale = arrays.get("gamma", 1) / np.sqrt(arrays["moving_variance"] + norm.epsilon)
+    shift = arrays.get("beta", 0) - arrays["moving_mean"] * scale
+    kernel, *bias = (w.astype(np.float64) for w in conv.get_weights())
+    across = scale
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        across = scale.reshape(kernel.shape[2:])
+    return [kernel * across, shift + (bias[0] * scale if bias else 0)]

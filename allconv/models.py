@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from allconv import architectures
-from allconv.builders import check_top, finish, named_builder, pool_map
+from allconv.builders import check_dropout, check_top, finish, named_builder, pool_map
 
 NAMES = architectures.NAMES
 
@@ -27,7 +27,7 @@ def build(
     classifier_activation: str | None = "softmax",
     model_name: str | None = None,
     dropout: float = 1.0,
-    kernel_initializer: str = "lecun_uniform",
+    kernel_initializer: str | None = None,
     norm: str = "none",
 ) -> keras.Model:
     """Build one of the paper's networks.
@@ -46,10 +46,10 @@ def build(
         model_name: Name of the Keras model; None: `name`.
         dropout: Factor on every dropout rate of the paper; 0 leaves dropout out.
         kernel_initializer: Keras initialiser of all kernels. The paper names none;
-            `"lecun_uniform"` is Caffe's `xavier` filler. Biases start at 0.
+            None is `"lecun_uniform"`, Caffe's `xavier` filler. Biases start at 0.
         norm: `"none"`: as in the paper. `"batch"`: batch normalisation after every
             convolution but the last. `"deconv"`: every convolution is a
-            `netdeconv.NetworkDeconvolution2D`; `netdeconv.fold` makes it plain again.
+            `netdeconv.NetworkDeconvolution2D`. `folding.fold` makes either plain again.
 
     Returns:
         An uncompiled functional `keras.Model`. Layers are named `conv1`, `conv2`, ...
@@ -63,6 +63,8 @@ def build(
     size = architecture.input_size
     input_shape = (size, size, 3) if input_shape is None else tuple(input_shape)
     _check(name, input_shape, include_top, pooling, classes, dropout, norm)
+
+    kernel_initializer = kernel_initializer or "lecun_uniform"
 
     rows = architecture.rows if include_top else architecture.rows[:-1]
     inputs = x = keras.Input(input_shape, name="images")
@@ -118,7 +120,9 @@ def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
             padding = "valid"
         x = layers.Conv2D(padding=padding, use_bias=not normalised, **arguments)(x)
     if normalised:
-        x = layers.BatchNormalization(name=f"{label}_norm")(x)
+        from allconv.batchnorm import BatchNormalization
+
+        x = BatchNormalization(name=f"{label}_norm")(x)
         if not architecture.negative_slope:
             x = layers.ReLU(name=f"{label}_relu")(x)
     if architecture.negative_slope:
@@ -144,10 +148,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
         raise ValueError(
             f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
         )
-    if not 0 <= dropout <= 1:
-        raise ValueError(
-            f"`dropout` should be a factor from 0 to 1. Received: dropout={dropout!r}"
-        )
+    check_dropout(dropout)
 
 
 def _builder(key: str) -> Callable[..., keras.Model]:
