@@ -4,6 +4,8 @@ No random state survives from one step to the next: order, shifts and flips are
 stateless functions of the seed and the step's number.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -29,6 +31,7 @@ def batches(
     seed: int,
     batch_size: int,
     augmentation: Augmentation = AUGMENTATIONS["none"],
+    windows: Sequence[tuple[int, int]] = (),
     start: int = 0,
     stop: int | None = None,
 ) -> tf.data.Dataset:
@@ -44,6 +47,7 @@ def batches(
         seed: An integer from 0 to 2**31 - 1.
         batch_size: Images a step.
         augmentation: Random shifts and flips.
+        windows: As in `Preset`: `(epoch, size)` pairs.
         start: First step.
         stop: The step to end before; None: without end.
 
@@ -56,9 +60,22 @@ def batches(
 
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         position = step % per_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
-        key = _key(seed, _ORDER, step // per_epoch)
+        epoch = step // per_epoch
+        key = _key(seed, _ORDER, epoch)
         chosen = tf.random.experimental.index_shuffle(position, key, n - 1)
-        batch = augment(tf.gather(images, chosen), augmentation, seed, step)
+        if not augmentation.flip:
+            mirrored = None
+        elif augmentation.alternate:
+            key = _key(seed, _FLIP, tf.zeros_like(epoch))
+            shuffled = tf.random.experimental.index_shuffle(chosen, key, n - 1)
+            mirrored = (shuffled + epoch) % 2 == 0
+        else:
+            mirrored = _halves(seed, step, batch_size)
+        window = None
+        for first, size in windows:
+            window = size if window is None else tf.where(epoch < first, window, size)
+        batch = tf.gather(images, chosen)
+        batch = move(batch, augmentation, seed, step, mirrored, window)
         return batch, tf.gather(labels, chosen)
 
     # Without a `stop`, some 10**15 years of steps.
@@ -66,19 +83,33 @@ def batches(
     return steps.map(batch_at).prefetch(2)
 
 
-def augment(
-    images: tf.Tensor, augmentation: Augmentation, seed: int, step: tf.Tensor
+def move(
+    images: tf.Tensor,
+    augmentation: Augmentation,
+    seed: int,
+    step: tf.Tensor,
+    mirrored: tf.Tensor | None = None,
+    window: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Shift and flip each image of a batch, as (seed, step) say."""
-    shift, flip = augmentation.shift, augmentation.flip
-    if not (shift or flip):
+    """Mirror and shift each image of a batch and cut out its middle.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        augmentation: How far to shift, and what enters at the border.
+        seed: Of the shifts, with `step`.
+        step: The step's number, int64.
+        mirrored: bool `(n,)`: which images to mirror; None: none.
+        window: Size in pixels of what is kept, at most that of the images; None: all.
+    """
+    shift = augmentation.shift
+    if mirrored is None and window is None and not shift:
         return images
     n, height, width = images.shape[0], images.shape[1], images.shape[2]
-    rows = tf.tile(tf.range(height)[None], [n, 1])
-    columns = tf.tile(tf.range(width)[None], [n, 1])
-    if flip:
-        mirrored = tf.random.stateless_uniform([n, 1], _key(seed, _FLIP, step)) < 0.5
-        columns = tf.where(mirrored, width - 1 - columns, columns)
+    tall, wide = (height, width) if window is None else (window, window)
+    rows = tf.tile(tf.range(tall)[None] + (height - tall) // 2, [n, 1])
+    columns = tf.tile(tf.range(wide)[None] + (width - wide) // 2, [n, 1])
+    if mirrored is not None:
+        columns = tf.where(mirrored[:, None], width - 1 - columns, columns)
     if shift:
         pad = [[0, 0], [shift, shift], [shift, shift], [0, 0]]
         images = tf.pad(images, pad, augmentation.mode)
@@ -88,6 +119,11 @@ def augment(
         rows, columns = rows + offsets[0], columns + offsets[1]
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def _halves(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:
+    """A fair coin for each image of a step's batch, bool `(n,)`."""
+    return tf.random.stateless_uniform([n, 1], _key(seed, _FLIP, step))[:, 0] < 0.5
 
 
 def _key(seed: int, stream: int, count: tf.Tensor) -> tf.Tensor:

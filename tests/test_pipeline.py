@@ -65,6 +65,12 @@ def test_images_go_with_their_labels():
         np.testing.assert_array_equal(x, IMAGES[y])
 
 
+def augmented(images, augmentation, seed, step):
+    step = tf.constant(step, tf.int64)
+    mirrored = pipeline._halves(seed, step, len(images)) if augmentation.flip else None
+    return pipeline.move(images, augmentation, seed, step, mirrored)
+
+
 def slow_shift(image, dy, dx, mirrored, shift, mode):
     """One image by loops: mirror, then move by (dy, dx)."""
     height, width, _ = image.shape
@@ -91,7 +97,7 @@ def test_every_augmented_image_is_one_of_the_allowed_ones(mode, shift, flip):
     seen = set()
     for step in range(6):
         images = tf.constant(IMAGES[:4])
-        out = pipeline.augment(images, augmentation, 3, tf.constant(step, tf.int64))
+        out = augmented(images, augmentation, 3, step)
         for image, mine in zip(IMAGES[:4], out.numpy(), strict=True):
             matches = [
                 (dy, dx, mirrored)
@@ -110,7 +116,7 @@ def test_every_augmented_image_is_one_of_the_allowed_ones(mode, shift, flip):
 def test_shifts_and_flips_are_uniform():
     ramp = np.tile(np.arange(1.0, 16.0, dtype=np.float32), (512, 15, 1))[..., None]
     paper = AUGMENTATIONS["paper"]
-    out = pipeline.augment(tf.constant(ramp), paper, 0, tf.constant(5, tf.int64))
+    out = augmented(tf.constant(ramp), paper, 0, 5)
     rows = out.numpy()[:, 7, :, 0]
     centre = rows[:, 7] - 8  # -5..5
     mirrored = rows[:, 8] < rows[:, 7]
@@ -118,6 +124,36 @@ def test_shifts_and_flips_are_uniform():
     counts = np.bincount((centre + 5).astype(int), minlength=11)
     assert len(counts) == 11
     assert counts.min() > 20  # 46.5 expected
+
+
+def test_alternate_flips_show_each_image_both_ways_in_two_epochs():
+    flips = Augmentation(flip=True, alternate=True)
+    seen = {}
+    for step, (x, y) in enumerate(take(16, augmentation=flips)):
+        for image, label in zip(x, y, strict=True):
+            as_it_was = np.array_equal(image, IMAGES[label])
+            assert as_it_was or np.array_equal(image, IMAGES[label][:, ::-1])
+            seen.setdefault(label, {})[step // 4] = as_it_was
+    for ways in seen.values():
+        for epoch, way in ways.items():
+            assert all(way == (w == ((e - epoch) % 2 == 0)) for e, w in ways.items())
+    first = [ways[0] for ways in seen.values() if 0 in ways]
+    assert 5 <= sum(first) <= 15  # of 20: about half
+
+
+@pytest.mark.parametrize("name", ["none", "reflect"])
+def test_windows_are_the_middle_of_the_whole_images(name):
+    """Epoch by epoch, the middle of what a run without windows trains on."""
+    kwargs = {"augmentation": AUGMENTATIONS[name], "seed": 3}
+    windows = ((0, 4), (1, 6), (2, 8))
+    whole, cut = take(12, **kwargs), take(12, windows=windows, **kwargs)
+    for step, ((x, y), (x_cut, y_cut)) in enumerate(zip(whole, cut, strict=True)):
+        size = windows[step // 4][1]
+        edge = (8 - size) // 2
+        np.testing.assert_array_equal(
+            x_cut, x[:, edge : 8 - edge, edge : 8 - edge], strict=True
+        )
+        np.testing.assert_array_equal(y, y_cut)
 
 
 def test_bad_batch_size():
