@@ -60,19 +60,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def write(path: Path, arrays: Arrays, meta: object) -> None:
+def write(path: Path, arrays: Arrays, meta: object, compress: bool = False) -> None:
     """Write named arrays and a JSON document to one file, atomically.
 
     Args:
         path: The file; its folder exists.
         arrays: Arrays of any numeric dtype and shape. A `/` in a name makes a group.
         meta: Anything that `json.dumps` takes.
+        compress: Whether to deflate the arrays, which takes a second or so.
     """
+    packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
         file.create_group("arrays")
         for name, array in arrays.items():
-            file.create_dataset(f"arrays/{name}", data=array)
+            options = packed if compress and np.ndim(array) else {}
+            file.create_dataset(f"arrays/{name}", data=array, **options)
         # A data set, since HDF5 limits an attribute to 64 KiB.
         text = json.dumps(meta, sort_keys=True).encode()
         file.create_dataset("meta", data=np.frombuffer(text, np.uint8))

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from allconv import architectures, checkpoint, data, plots, saliency, weights
+from allconv import checkpoint, data, networks, plots, saliency, weights
 
 
 def read_model(
@@ -21,7 +21,7 @@ def read_model(
     """A model with its way from uint8 pixels to inputs, and back for gradients.
 
     Args:
-        name: A network of `architectures.NAMES`, or a `.keras` file.
+        name: A network of `networks.NAMES`, or a `.keras` file.
         weight_file: For a network: a weight file; None: the released one.
         dataset: For a network: the set that its released weights were trained on.
         white: For a `.keras` file: the input value of a white pixel, 1 or 255, say.
@@ -33,7 +33,7 @@ def read_model(
         ValueError: If the name is neither, or the weights are of another network.
         FileNotFoundError: If there is no such file.
     """
-    if name in architectures.NAMES:
+    if name in networks.NAMES:
         path = weight_file or weights.released(name, dataset)
         classifier = weights.load(path)
         if classifier.meta["architecture"] != name:

@@ -9,6 +9,7 @@ import numpy as np
 
 GCN_SCALE = 55.0  # L2 norm of an image after contrast normalisation (Goodfellow)
 ZCA_BIAS = 0.1  # added to every eigenvalue of the covariance
+FIXED_POINT = 3e-4  # unit of a compact matrix, whose values are below 0.1 ** -0.5
 
 
 def gcn(images: np.ndarray, scale: float = GCN_SCALE) -> np.ndarray:
@@ -134,10 +135,27 @@ class GCNZCA:
     def arrays(self) -> dict[str, np.ndarray]:
         return {"mean": self.zca.mean, "matrix": self.zca.matrix}
 
+    def compact(self) -> dict[str, np.ndarray]:
+        """Arrays a tenth of the size: half of the symmetric matrix, in fixed point."""
+        half = self.zca.matrix[np.triu_indices(len(self.zca.matrix))]
+        return {
+            "mean": self.zca.mean,
+            "half": np.rint(half / FIXED_POINT).astype(np.int16),
+        }
+
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "GCNZCA":
+        """From `arrays()` or `compact()`."""
         zca = ZCA()
-        zca.mean, zca.matrix = arrays["mean"], arrays["matrix"]
+        zca.mean = arrays["mean"]
+        if "half" in arrays:
+            n = len(zca.mean)
+            zca.matrix = np.zeros((n, n), np.float32)
+            rows, columns = np.triu_indices(n)
+            values = arrays["half"] * np.float32(FIXED_POINT)
+            zca.matrix[rows, columns] = zca.matrix[columns, rows] = values
+        else:
+            zca.matrix = arrays["matrix"]
         return cls(zca)
 
 

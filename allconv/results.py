@@ -112,7 +112,8 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         if r["preset"]["name"] not in known and r.get("split") != "hold_out"
     }
     out = []
-    for preset in sorted(known.values(), key=_order):
+    mine = [p for p in known.values() if p["architecture"] in architectures.NAMES]
+    for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
         if augmented not in (None, preset["augmentation"] != "none"):

@@ -6,7 +6,6 @@ bytes as one that was not. State is kept at the end of every epoch.
 """
 
 import contextlib
-import dataclasses
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv import checkpoint, models, pipeline, runtime, weights
+from allconv import checkpoint, networks, pipeline, runtime, weights
 from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
@@ -63,6 +62,7 @@ def run(
         Interrupted: On SIGINT or SIGTERM; the same call goes on later.
     """
     check(preset)
+    networks.check(preset.architecture)
     if not 0 <= seed < 2**31:
         raise ValueError(f"`seed` should be from 0 to 2**31 - 1. Received: {seed!r}")
     folder = Path(folder or Path("runs") / f"{preset.name}-seed{seed}")
@@ -99,9 +99,9 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.precision)
     try:
-        model = models.build(
+        model = networks.build(
             preset.architecture,
-            input_shape=inputs.x_train.shape[1:],
+            input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
             classes=inputs.classes,
             classifier_activation=None,
             dropout=preset.dropout,
@@ -149,6 +149,7 @@ def fit(
         seed=seed,
         batch_size=preset.batch_size,
         augmentation=AUGMENTATIONS[preset.augmentation],
+        windows=preset.windows,
         start=epoch * inputs.steps,
         stop=preset.epochs * inputs.steps,
     ).map(one_hot)
@@ -202,12 +203,14 @@ def resume(
 
 def _save_weights(path, model, inputs, preset, seed, result) -> None:
     meta = {"preset": preset.name, "seed": seed, "error": round(result.error, 4)}
-    if preset.norm == "deconv":
-        model = fold(model)  # the same function, of plain convolutions
-    elif preset.norm != "none":
-        meta["norm"] = preset.norm
+    plain = fold(model)  # the same function, without normalising layers
     weights.save(
-        path, model, preset.architecture, inputs.preprocessor, preset.dataset, meta
+        path,
+        plain,
+        preset.architecture,
+        inputs.preprocessor,
+        preset.dataset,
+        meta | {"input_shape": list(inputs.x_train.shape[1:])},
     )
 
 
@@ -245,7 +248,7 @@ def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
 
 def _same_run(folder: Path, now: dict, then: dict) -> None:
     # A field that a run of an earlier version lacks has what is the default now.
-    defaults = {f.name: f.default for f in dataclasses.fields(Preset)}
+    defaults = Preset("", "").as_dict()
     old = {k: then["preset"].get(k, defaults[k]) for k in now["preset"]}
     if now == {**then, "preset": old}:
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from allconv import checkpoint, data, models
+from allconv import checkpoint, data, networks
 from allconv.preprocessing import KINDS
 
 RELEASED = Path(__file__).resolve().parent.parent / "weights"
@@ -48,20 +48,26 @@ def save(
     dataset: str,
     meta: dict,
     dtype: str = "float32",
+    shared: Path | None = None,
 ) -> None:
     """Write weights and preprocessing to one file.
 
     Args:
         path: The file.
         model: The network, trained.
-        architecture: Its name in `models.NAMES`.
+        architecture: Its name in `networks.NAMES`.
         preprocessor: The fitted preprocessing it was trained with.
         dataset: One of `data.NAMES`.
         meta: Further facts, as JSON can hold: preset, seed, error.
         dtype: Of the stored weights: `"float32"` or `"float16"`.
+        shared: A file of `save_preprocessing` in the same folder, which holds the
+            preprocessing in place of this one; its SHA-256 is noted.
     """
     arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
-    arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
+    if shared is None:
+        arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
+    else:
+        meta = meta | {"shared": {"file": shared.name, "sha256": sha256(shared)}}
     facts = {
         "architecture": architecture,
         "dataset": dataset,
@@ -72,26 +78,36 @@ def save(
     checkpoint.write(path, arrays, facts | meta)
 
 
+def save_preprocessing(path: Path, preprocessor: object) -> None:
+    """Write a preprocessing that several weight files share, made compact."""
+    meta = {"kind": preprocessor.name}
+    checkpoint.write(path, preprocessor.compact(), meta, compress=True)
+
+
 def load(path: str | Path) -> Classifier:
     """Load a file of `save` with the network it was made from.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, or none of the shared
+            preprocessing beside it.
         DamagedFileError: If it is not whole, or not a weight file.
     """
     arrays, meta = _read(Path(path))
-    model = models.build(
+    model = networks.build(
         meta["architecture"],
         classes=meta["classes"],
         input_shape=tuple(meta["input_shape"]),
-        norm=meta.get("norm", "none"),
     )
     _assign(model, arrays, Path(path))
-    constants = {
-        k.removeprefix("preprocessing/"): v
-        for k, v in arrays.items()
-        if k.startswith("preprocessing/")
-    }
+    if "shared" in meta:
+        beside = Path(path).with_name(Path(meta["shared"]["file"]).name)
+        constants, _ = checkpoint.read(_verified(beside, meta["shared"]["sha256"]))
+    else:
+        constants = {
+            k.removeprefix("preprocessing/"): v
+            for k, v in arrays.items()
+            if k.startswith("preprocessing/")
+        }
     return Classifier(model, KINDS[meta["preprocessing"]].from_arrays(constants), meta)
 
 
@@ -99,8 +115,8 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
     """Set a network's weights from a released set or a file.
 
     Args:
-        model: A network of `models.build`. One without its top takes what fits.
-        architecture: Its name in `models.NAMES`.
+        model: A network of `networks.build`. One without its top takes what fits.
+        architecture: Its name in `networks.NAMES`.
         weights: The name of a data set of `data.NAMES`, a file of `save`, or a Keras
             `.weights.h5` file.
 
@@ -143,17 +159,27 @@ def released(architecture: str, dataset: str) -> Path:
     """
     for entry in manifest():
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
-            path = RELEASED / entry["file"]
-            if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-                raise checkpoint.DamagedFileError(
-                    f"{path} is damaged: its SHA-256 is not the manifest's. Restore it "
-                    "from the repository."
-                )
-            return path
+            return _verified(RELEASED / entry["file"], entry["sha256"])
     raise ValueError(
         f"No weights of {architecture} for {dataset} are released. Train them, or use "
         "weights=None or a file."
     )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _verified(path: Path, expected: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}, which is needed here.")
+    if sha256(path) != expected:
+        raise checkpoint.DamagedFileError(
+            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
+            "the repository."
+        )
+    return path
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:

@@ -17,7 +17,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from allconv.builders import check_top, finish, named_builder, pool_map
+from allconv.builders import check_dropout, check_top, finish, named_builder, pool_map
+from allconv.grouped import GroupedConv2D
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
 
@@ -75,16 +76,18 @@ Row = Conv | Pool | Norm | Dense
 
 @dataclass(frozen=True)
 class Network:
-    """One network: its rows, square input size, classes and spread of first weights.
+    """One network: its rows, square input size, classes and weights.
 
     `std` is the standard deviation of the initial weights. The paper's 1e-2 suits
     inputs in about [-128, 128] and wide layers; None is He's, for the small networks.
+    `max_rms` is the largest RMS of a convolution's filter; None: unbounded.
     """
 
     rows: tuple[Row, ...]
     input_size: int = 224
     classes: int = 1000
     std: float | None = 1e-2
+    max_rms: float | None = 0.1
 
 
 # Map sizes after each layer: Figure 3 (110, 55, 26, 13, 13, 13, 13, 6).
@@ -161,6 +164,8 @@ NETWORKS: dict[str, Network] = {
     }.items()
     for variant, factors in VARIANTS.items()
 }
+# Section 4.1: without renormalisation, a few filters of layer 1 dominate.
+NETWORKS["zfnet_32_unbounded"] = replace(NETWORKS["zfnet_32"], max_rms=None)
 NAMES = tuple(NETWORKS)
 
 
@@ -192,7 +197,9 @@ def build(
     classes: int | None = None,
     classifier_activation: str | None = "softmax",
     model_name: str | None = None,
-    max_rms: float | None = 0.1,
+    dropout: float = 1.0,
+    kernel_initializer: str | None = None,
+    norm: str = "none",
 ) -> keras.Model:
     """Build ZFNet, AlexNet or an ablation of either.
 
@@ -207,7 +214,9 @@ def build(
         classes: Number of classes; None: 1000, or 10 for the `_32` networks.
         classifier_activation: `"softmax"`, or None for the logits.
         model_name: Name of the Keras model; None: `name`.
-        max_rms: Largest RMS of a convolution's filter (`MaxRMS`); None: unconstrained.
+        dropout: Factor on the dropout of 0.5 behind dense layers.
+        kernel_initializer: Keras initialiser; None: the network's own (`Network.std`).
+        norm: `"none"`: these networks have local response normalisation instead.
 
     Returns:
         An uncompiled functional `keras.Model`. Layers are named `conv1` ... `conv5`,
@@ -220,13 +229,15 @@ def build(
     network = _network(name)
     classes = network.classes if classes is None else classes
     input_shape = tuple(input_shape or (network.input_size, network.input_size, 3))
-    _check(name, input_shape, include_top, pooling, classes)
+    _check(name, input_shape, include_top, pooling, classes, dropout, norm)
 
-    initializer = (
-        keras.initializers.HeNormal
-        if network.std is None
-        else lambda: keras.initializers.RandomNormal(stddev=network.std)
-    )
+    def initializer():
+        if kernel_initializer is not None:
+            return kernel_initializer
+        if network.std is None:
+            return keras.initializers.HeNormal()
+        return keras.initializers.RandomNormal(stddev=network.std)
+
     inputs = x = keras.Input(input_shape, name="images")
     for row in network.rows:
         if isinstance(row, Dense):
@@ -236,7 +247,7 @@ def build(
         elif isinstance(row, Pool):
             x = layers.MaxPooling2D(3, 2, padding=row.padding, name=row.name)(x)
         else:
-            x = _convolve(x, row, initializer(), max_rms)
+            x = _convolve(x, row, initializer(), network.max_rms)
 
     if include_top:
         x = layers.Flatten(name="flatten")(x)
@@ -248,7 +259,9 @@ def build(
                     kernel_initializer=initializer(),
                     name=row.name,
                 )(x)
-                x = layers.Dropout(0.5, name=row.name.replace("fc", "dropout"))(x)
+                if dropout:
+                    label = row.name.replace("fc", "dropout")
+                    x = layers.Dropout(0.5 * dropout, name=label)(x)
         x = layers.Dense(
             classes,
             activation=classifier_activation,
@@ -265,7 +278,8 @@ def _convolve(x, row, initializer, max_rms):
     """One convolution, padded by hand where Keras' own padding would differ."""
     if row.pad and any(row.pad):
         x = layers.ZeroPadding2D((row.pad, row.pad), name=f"{row.name}_pad")(x)
-    return layers.Conv2D(
+    convolution = GroupedConv2D if row.groups > 1 else layers.Conv2D
+    return convolution(
         row.filters,
         row.kernel,
         strides=row.stride,
@@ -286,7 +300,7 @@ def _network(name: str) -> Network:
     return NETWORKS[name]
 
 
-def _check(name, input_shape, include_top, pooling, classes) -> None:
+def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> None:
     if len(input_shape) != 3 or None in input_shape:
         raise ValueError(
             "`input_shape` should be (height, width, channels), all known. "
@@ -299,6 +313,12 @@ def _check(name, input_shape, include_top, pooling, classes) -> None:
                 f"these are too small. Received: input_shape={input_shape}"
             )
     check_top(include_top, pooling, classes)
+    check_dropout(dropout)
+    if norm != "none":
+        raise ValueError(
+            f"{name} has local response normalisation: `norm` should be 'none'. "
+            f"Received: norm={norm!r}"
+        )
 
 
 def _builder(key: str, title: str) -> Callable[..., keras.Model]:

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv import models, zfnet
+from allconv import networks
 from allconv.occlusion import occlusion, starts
 
 SIZE, BATCH = 2, 256
@@ -33,11 +33,11 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
     """Median seconds of an occlusion map and of a bare pass over as many images.
 
     Args:
-        name: One of `models.NAMES` or `zfnet.NAMES`, for 32 x 32 images.
+        name: One of `networks.NAMES`, for 32 x 32 images.
         repeats: Timed turns; one more is run first.
     """
     keras.utils.set_random_seed(0)
-    model = (models if name in models.NAMES else zfnet).build(name)
+    model = networks.build(name)
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     windows = len(starts(32, SIZE, 1)) ** 2
     images = np.repeat(image, windows, axis=0)
@@ -67,7 +67,7 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
 
 def memory() -> list[tuple[int, float]]:
     """Windows and peak memory (GiB) of coarse and fine maps of a 224 x 224 image."""
-    model = zfnet.build("zfnet")
+    model = networks.build("zfnet")
     image = np.random.default_rng(0).random((224, 224, 3), np.float32)
     found = []
     for stride in (64, 64, 22):  # the first warms the allocator up

@@ -351,8 +351,10 @@ def test_every_preset_can_be_followed():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"architecture": "vgg"}, "`architecture` should be one of"),
-        ({"schedule": "cosine"}, "steps, linear. Received: 'cosine'"),
+        ({"architecture": "vgg"}, "There is no network 'vgg'"),
+        ({"schedule": "once"}, "steps, linear.* Received: 'once'"),
+        ({"windows": ((1, 24),)}, "the first of epoch 0"),
+        ({"windows": ((0, 0),)}, "1 pixel or more"),
         ({"epochs": 0}, "`epochs` should be from 1"),
         ({"momentum": 1.5}, "`momentum` should be from 0 to 1"),
         ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
@@ -386,8 +388,13 @@ def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, norm)
     result = evaluate(classifier.model, small.x_test, small.y_test)
     assert result.wrong == record["wrong"]
     kinds = {type(layer).__name__ for layer in classifier.model.layers}
-    assert ("BatchNormalization" in kinds) == (norm == "batch")
-    assert "NetworkDeconvolution2D" not in kinds
+    assert kinds.isdisjoint({"BatchNormalization", "NetworkDeconvolution2D"})
+
+
+def test_small_windows_train_and_the_weights_take_whole_images(tmp_path):
+    record = run(tmp_path, replace(SMALL, windows=((0, 24), (1, 32))))
+    assert record["status"] == "finished"
+    assert weights.load(tmp_path / "weights.h5").model.input_shape[1:3] == (32, 32)
 
 
 def test_a_run_of_a_version_without_a_field_goes_on(finished, tmp_path):
@@ -396,7 +403,8 @@ def test_a_run_of_a_version_without_a_field_goes_on(finished, tmp_path):
         run(tmp_path, callbacks=[StopAfter(1)])
     newest = checkpoint.files(tmp_path)[0]
     arrays, meta = checkpoint.read(newest)
-    del meta["identity"]["preset"]["norm"]
+    for field in ("norm", "windows"):
+        del meta["identity"]["preset"][field]
     checkpoint.write(newest, arrays, meta)
     assert run(tmp_path)["state_sha256"] == record["state_sha256"]
 

@@ -62,6 +62,31 @@ def test_float16_halves_the_file_and_keeps_three_digits(saved, tmp_path):
     np.testing.assert_allclose(full, less, atol=2e-3)
 
 
+def test_files_can_share_their_preprocessing(saved, tmp_path):
+    *_, images = saved
+    preprocessor = preprocessing.GCNZCA().fit(images[:, :9, :9])
+    shared = tmp_path / "gcn_zca.h5"
+    weights.save_preprocessing(shared, preprocessor)
+    small = models.AllCNNC(input_shape=(9, 9, 3))
+    facts = {"preset": "tiny", "seed": 0}
+    for name, where in (("whole.h5", None), ("part.h5", shared)):
+        path = tmp_path / name
+        weights.save(
+            path, small, "all_cnn_c", preprocessor, "shapes", facts, shared=where
+        )
+    whole, part = (weights.load(tmp_path / n) for n in ("whole.h5", "part.h5"))
+    cut = images[:, :9, :9]
+    np.testing.assert_allclose(
+        whole.preprocessor(cut), part.preprocessor(cut), atol=243**0.5 * 55 * 1.5e-4
+    )
+    shared.write_bytes(shared.read_bytes()[:-1])
+    with pytest.raises(checkpoint.DamagedFileError, match=r"gcn_zca\.h5 is damaged"):
+        weights.load(tmp_path / "part.h5")
+    shared.unlink()
+    with pytest.raises(FileNotFoundError, match=r"gcn_zca\.h5, which is needed"):
+        weights.load(tmp_path / "part.h5")
+
+
 def test_released_files_are_found_and_verified(saved, tmp_path, monkeypatch):
     path, model, *_ = saved
     content = path.read_bytes()
@@ -85,13 +110,17 @@ def test_released_files_are_found_and_verified(saved, tmp_path, monkeypatch):
 
 def test_the_manifest_lists_what_lies_there():
     entries = weights.manifest()
-    assert {e["file"] for e in entries} == {
-        p.name for p in weights.RELEASED.glob("*.h5")
-    }
-    for entry in entries:
-        path = weights.RELEASED / entry["file"]
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+    shared = [e["preprocessing"] for e in entries if "file" in e["preprocessing"]]
+    files = {e["file"]: e["sha256"] for e in entries + shared}
+    assert set(files) == {p.name for p in weights.RELEASED.glob("*.h5")}
+    for name, digest in files.items():
+        path = weights.RELEASED / name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
         assert path.stat().st_size <= 4 * 2**20
+    for entry in entries:
+        _, meta = checkpoint.read(weights.RELEASED / entry["file"])
+        for key in ("architecture", "dataset", "preset", "seed", "error"):
+            assert meta[key] == entry[key]
 
 
 def test_wrong_files_are_named(saved, tmp_path):

@@ -1,10 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allconv import zfnet
+from allconv import presets, zfnet
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
 # AlexNet's 60,965,224 is Caffe's `bvlc_alexnet`. The others were counted once.
@@ -45,6 +46,7 @@ PARAMETERS = {
     "alexnet_32_double_dense": 5_546_026,
     "alexnet_32_wide": 2_632_490,
     "alexnet_32_wide_double_dense": 6_970_154,
+    "zfnet_32_unbounded": 1_884_778,
 }
 # The full-size ablations take gigabytes; their rows are counted, not built.
 BUILT = [n for n in zfnet.NAMES if "_32" in n or n in ("zfnet", "alexnet")]
@@ -174,18 +176,45 @@ def test_a_step_of_training_keeps_the_constraint_and_lowers_the_loss():
     for layer in ("conv1", "conv3"):
         kernel = model.get_layer(layer).kernel.numpy()
         assert np.sqrt((kernel**2).mean((0, 1, 2))).max() <= 0.1 + 1e-6
-    free = zfnet.build("zfnet_32", max_rms=None)
+    free = zfnet.build("zfnet_32_unbounded")
     assert free.get_layer("conv1").kernel_constraint is None
 
 
 def test_a_saved_model_loads_alone(tmp_path):
-    model = zfnet.build("alexnet_32_no_6_7", max_rms=0.2)
+    model = zfnet.build("alexnet_32_no_6_7")
     model.save(tmp_path / "net.keras")
     loaded = keras.models.load_model(tmp_path / "net.keras")
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
     np.testing.assert_array_equal(model(x), loaded(x))
-    assert loaded.get_layer("conv1").kernel_constraint.max_rms == 0.2
+    assert loaded.get_layer("conv1").kernel_constraint.max_rms == 0.1
     assert loaded.get_layer("norm1").beta == 0.75
+
+
+def test_groups_of_their_own_are_keras_groups():
+    """The same maps and gradients as one grouped convolution with the same kernel."""
+    model = zfnet.build("alexnet_32")
+    assert model.get_layer("conv2").groups == 2
+    for layer in ("conv2", "conv4"):
+        mine = model.get_layer(layer)
+        plain = keras.layers.Conv2D.from_config(mine.get_config())
+        plain.build(mine.input.shape)
+        plain.set_weights(mine.get_weights())
+        shape = (2, *mine.input.shape[1:])
+        x = tf.constant(np.random.default_rng(0).normal(size=shape).astype("float32"))
+        found = []
+        for convolution in (mine, plain):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = convolution(x)
+                loss = tf.reduce_sum(y * y)
+            found.append([y, *tape.gradient(loss, [x, convolution.kernel.value])])
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_short_presets_are_the_variants():
+    names = {f"zfnet_32_{v}" if v else "zfnet_32" for v in zfnet.VARIANTS}
+    assert set(presets.ZFNET_32) == names | {"zfnet_32_unbounded", "alexnet_32"}
 
 
 def test_weights_without_a_top(tmp_path):
@@ -220,7 +249,8 @@ def test_logits_and_classes():
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
         ({"classes": 0}, "positive integer"),
-        ({"max_rms": -1.0}, "above 0"),
+        ({"norm": "batch"}, "has local response normalisation"),
+        ({"dropout": 2}, "factor from 0 to 1"),
     ],
 )
 def test_bad_arguments(arguments, match):
