@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -26,9 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for wrong input)."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.command not in (_list, _table):  # those answer in a second
+        if arguments.command is not _table:  # which answers in a second
             _import_tensorflow()
-        arguments.command(arguments)
+        status = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         line = " ".join(str(error).split())
         print(f"allconv: {line}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--precision", help="Keras dtype policy, e.g. mixed_bfloat16")
     sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
     sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
+    sub.add_argument(
+        "--snapshots",
+        type=int,
+        nargs="+",
+        metavar="EPOCH",
+        help="keep the weights after these epochs, for pictures of how features form",
+    )
     sub.add_argument("--csv", action="store_true", help="keep history.csv too")
     sub.add_argument(
         "--tensorboard",
@@ -97,7 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("model", nargs="?", help="a network that `list` shows")
     sub.add_argument("--weights", help="a weight file; default: the released one")
     sub.add_argument("--dataset", help="default: the one it was trained on")
-    sub.add_argument("--all", action="store_true", help="every released file")
+    sub.add_argument(
+        "--all",
+        action="store_true",
+        help="every released file; status 1 if one differs",
+    )
     _data_dir(sub)
 
     sub = command(_table, "table", "Print a table of the paper with our errors beside.")
@@ -149,18 +161,21 @@ def _import_tensorflow() -> None:
 
 
 def _list(arguments) -> None:
-    from allconv import architectures, presets
+    from allconv import architectures, classics, presets, zfnet
 
     print("networks")
     for name in architectures.NAMES:
         architecture = architectures.get(name)
         count = architectures.count_parameters(name)
         print(f"  {name:20}{count:>12,} parameters  {architecture.source}")
+    for module in (zfnet, classics):
+        names = textwrap.fill(", ".join(module.NAMES), 86, break_on_hyphens=False)
+        print(textwrap.indent(names, "  "))
     print("\npresets")
+    width = max(map(len, presets.PRESETS)) + 2
     for preset in presets.PRESETS.values():
         print(
-            f"  {preset.name:20}{preset.architecture} on {preset.dataset}, "
-            f""
+            f"  {preset.name:{width}}{preset.architecture} on {preset.dataset}, "
             f"{preset.train_size or 'all'} images x {preset.epochs}, "
             f"augmentation: {preset.augmentation}"
         )
@@ -192,7 +207,12 @@ def _train(arguments) -> None:
         name = f"{preset.name}-xla"
         preset = dataclasses.replace(preset, name=name, jit_compile=True)
     runtime.set_threads(arguments.threads)
+    folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
     callbacks = []
+    if arguments.snapshots:
+        from allconv.evolution import Snapshots
+
+        callbacks.append(Snapshots(folder, arguments.snapshots))
     if arguments.tensorboard:
         if importlib.util.find_spec("tensorboard") is None:
             raise ValueError(
@@ -205,12 +225,11 @@ def _train(arguments) -> None:
     record = train.run(
         preset,
         arguments.seed,
-        arguments.folder,
+        folder,
         data_dir=arguments.data_dir,
         callbacks=callbacks,
         csv=arguments.csv,
     )
-    folder = arguments.folder or f"runs/{preset.name}-seed{arguments.seed}"
     if record["status"] == "diverged":
         print(f"{preset.name}, seed {arguments.seed}: diverged")
     else:
@@ -223,11 +242,15 @@ def _train(arguments) -> None:
     if arguments.records:
         target = Path(arguments.records) / f"{preset.name}-seed{arguments.seed}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_bytes(target, (Path(folder) / train.RECORD).read_bytes())
+        checkpoint.write_bytes(target, (folder / train.RECORD).read_bytes())
         print(f"  record copied to {target}")
 
 
-def _evaluate(arguments) -> None:
+# Other processors round otherwise, which may turn an image that lies on the border.
+TURNED = 5
+
+
+def _evaluate(arguments) -> int:
     from allconv import data, weights
     from allconv.evaluate import score
 
@@ -242,6 +265,7 @@ def _evaluate(arguments) -> None:
         paths = [weights.released(arguments.model, dataset)]
     else:
         raise ValueError("Name a network that `list` shows, or say --all.")
+    differing = 0
     for path in paths:
         classifier = weights.load(path)
         meta = classifier.meta
@@ -252,14 +276,24 @@ def _evaluate(arguments) -> None:
         dataset = arguments.dataset or meta["dataset"]
         _, (images, labels) = data.load(dataset, arguments.data_dir)
         result = score(classifier.predict(images), labels)
+        wrong = round(meta["error"] * result.n / 100)
+        comparable = dataset == meta["dataset"]
+        differing += comparable and abs(result.wrong - wrong) > TURNED
         print(
             f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
             f"({result.wrong} of {result.n}; recorded: {meta['error']:.2f} %)"
         )
+        if arguments.all:
+            same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
+            print(f"  {meta['preset']}, seed {meta['seed']}: {same}")
+            continue
         for name, error in zip(
             data.CLASS_NAMES[dataset], result.per_class, strict=True
         ):
             print(f"  {name:16}{error:6.1f} %")
+    if differing:
+        print(f"allconv: {differing} of {len(paths)} files differ", file=sys.stderr)
+    return int(differing > 0)
 
 
 def _table(arguments) -> None:

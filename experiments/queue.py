@@ -18,23 +18,42 @@ from allconv import architectures, presets
 
 RECORDS = Path(__file__).parent / "records"
 
+# Rows of Table 1 of Ye et al. (2020), the shortest runs first.
+WHITENED = (
+    *("mobilenet_v2_cifar", "vgg16_cifar", "vgg16_cifar_cifar100"),
+    "resnet18_cifar",
+)
+
 # name -> (preset, seed) in the order of the runs
 QUEUES: dict[str, list[tuple[str, int]]] = {
     "fidelity": [("caffe_start", 0)],
     "quick": [("quick", 0)],
     "cifar10": [(name, 0) for name in architectures.NAMES[:12]],
+    "pictures": [("model_c_short", 0), ("zfnet_32_flips", 0)],
+    "zfnet": [
+        ("zfnet_32_flips", 0),
+        *((name, 0) for name in presets.ZFNET_32),
+        ("zfnet_32_cifar100", 0),
+    ],
     "cifar10_augmented": [("all_cnn_c_augmented", 0)],
     "cifar100": [("all_cnn_c_cifar100", 0)],
+    "netdeconv": [
+        *((f"{name}_{norm}", 0) for name in WHITENED for norm in ("batch", "deconv")),
+        *((f"all_cnn_c_{norm}_10", 0) for norm in ("none", "batch", "deconv")),
+    ],
 }
+# Epochs after which a run's weights are kept, for pictures of how features form.
+SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
 
 
 def train(job: tuple[str, int], extra: list[str]) -> int:
     """Run one job in a process of its own; returns its exit status."""
     preset, seed = job
     command = [sys.executable, "-m", "allconv", "train", preset, "--seed", str(seed)]
-    return subprocess.run(
-        [*command, "--records", str(RECORDS), *extra], check=False
-    ).returncode
+    command += ["--records", str(RECORDS), *extra]
+    if preset in SNAPSHOTS:
+        command += ["--snapshots", *map(str, SNAPSHOTS[preset])]
+    return subprocess.run(command, check=False).returncode
 
 
 def main() -> int:

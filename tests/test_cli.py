@@ -48,7 +48,7 @@ def test_tables(capsys, name, tmp_path):
 
 TRAIN = (
     *("train", "tiny", "--epochs", "1", "--train-size", "64"),
-    *("--hold-out", "32", "--csv"),
+    *("--hold-out", "32", "--csv", "--snapshots", "1"),
 )
 
 
@@ -61,6 +61,7 @@ def test_train_then_evaluate(capsys, tmp_path):
     (copied,) = records.iterdir()
     assert json.loads(copied.read_text())["preset"]["train_size"] == 64
     assert (folder / "history.csv").exists()
+    assert (folder / "snapshot-0001.h5").exists()
     status, again, _ = call(capsys, *command)
     assert (status, again) == (0, out)
     status, out, _ = call(

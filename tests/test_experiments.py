@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib import image as pictures
 
-from allconv import architectures, data, models, presets, weights
-from experiments import demo, fidelity, queue, throughput
+from allconv import __main__ as cli
+from allconv import architectures, checkpoint, data, models, presets, train, weights
+from experiments import demo, fidelity, queue, release, throughput
 
 
 def test_queues_name_presets_and_no_run_twice():
@@ -17,6 +18,7 @@ def test_queues_name_presets_and_no_run_twice():
         for name, seed in jobs:
             presets.check(presets.get(name))
             assert seed >= 0
+    assert set(queue.SNAPSHOTS) <= set(presets.PRESETS)
     assert {n for n, _ in queue.QUEUES["cifar10"]} == set(architectures.NAMES[:12])
 
 
@@ -70,3 +72,45 @@ def test_demo_without_a_network_goes_on_with_shapes_and_says_so(
     assert picture[..., :3].std() > 0.05
     assert demo.main() == 0  # the second call trains nothing
     assert len(list((tmp_path / "demo").glob("*/record.json"))) == 1
+
+
+def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
+    """A finished run becomes a small file; a file that has changed is noticed."""
+    small = replace(
+        presets.get("tiny"),
+        preprocessing="gcn_zca",
+        epochs=1,
+        train_size=64,
+        validate_every=0,
+    )
+    folder = tmp_path / "run"
+    record = train.run(small, 3, folder, data_dir=tmp_path)
+    monkeypatch.setattr(weights, "RELEASED", tmp_path / "weights")
+    monkeypatch.setattr(release, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr("sys.argv", ["release", str(folder)])
+    for name in ("weights", "records"):
+        (tmp_path / name).mkdir()
+    assert release.main() == 0
+    assert release.main() == 0  # again: the same single entry
+    (entry,) = weights.manifest()
+    assert entry["error_in_float32"] == record["error"]
+    assert abs(entry["wrong"] - record["wrong"]) <= 5
+    assert entry["preprocessing"]["file"] == "gcn_zca-shapes.h5"
+    assert (tmp_path / "records" / "tiny-seed3.json").exists()
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--all"]) == 0
+    assert "as recorded" in capsys.readouterr().out
+    path = weights.RELEASED / entry["file"]
+    arrays, meta = checkpoint.read(path)
+    checkpoint.write(path, arrays, meta | {"error": meta["error"] + 1})
+    assert cli.main(["evaluate", "--all"]) == 1
+    assert "were recorded" in capsys.readouterr().out
+
+
+def test_only_finished_test_results_are_released(tmp_path):
+    small = replace(
+        presets.get("tiny"), epochs=1, train_size=64, hold_out=32, validate_every=0
+    )
+    train.run(small, 0, tmp_path / "run")
+    with pytest.raises(ValueError, match="measured on hold_out"):
+        release.release(tmp_path / "run")
