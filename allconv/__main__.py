@@ -277,8 +277,7 @@ def _evaluate(arguments) -> int:
         _, (images, labels) = data.load(dataset, arguments.data_dir)
         result = score(classifier.predict(images), labels)
         wrong = round(meta["error"] * result.n / 100)
-        comparable = dataset == meta["dataset"]
-        differing += comparable and abs(result.wrong - wrong) > TURNED
+        differing += arguments.all and abs(result.wrong - wrong) > TURNED
         print(
             f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
             f"({result.wrong} of {result.n}; recorded: {meta['error']:.2f} %)"
