@@ -4,14 +4,16 @@ Claim: All-CNN-C trains through this project's whole loop (order, shifts, flips,
 kept, progress) at no less than 0.97 of the rate of a bare compiled step, and no slower
 than plain `model.fit` on arrays in memory.
 
-    python -m experiments.throughput              # 6 minutes on two cores
-    python -m experiments.throughput --steps 390  # whole epochs, 70 minutes
+    python -m experiments.throughput              # 12 minutes on two cores
+    python -m experiments.throughput --steps 390  # whole epochs, over two hours
 
-The four are timed in turn, round by round, in one process; ratios are medians over the
-rounds. The matrix product is the floor: what this machine does at best.
+All are timed in turn, round by round, in one process; ratios are medians over the
+rounds. The matrix product is the floor: what this machine does at best. The last three
+rows are the same loop with normalising layers.
 """
 
 import argparse
+import functools
 import os
 import statistics
 import tempfile
@@ -19,6 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -26,12 +29,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv import architectures, presets, runtime, train
+from allconv import architectures, batchnorm, presets, runtime, train
 from allconv.keeper import Keeper
 
 PRESET = replace(
     presets.PAPER, batch_size=128, augmentation="paper", epochs=1, validate_every=0
 )
+NORMS = ("batch (Keras)", "batch (fused)", "deconv")
 
 
 def flops_per_image(name: str) -> float:
@@ -91,6 +95,17 @@ def bare_step(model: keras.Model):
     return step
 
 
+def normalised(norm: str, inputs: SimpleNamespace) -> keras.Model:
+    """All-CNN-C ready for `fit` with one of `NORMS`."""
+    preset = replace(PRESET, norm=norm.partition(" ")[0])
+    if norm == "batch (Keras)":
+        with mock.patch.object(
+            batchnorm, "BatchNormalization", keras.layers.BatchNormalization
+        ):
+            return train.compiled(preset, inputs)
+    return train.compiled(preset, inputs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="a round; default: 20")
@@ -101,7 +116,7 @@ def main() -> None:
     batch = PRESET.batch_size
     inputs = arrays(arguments.steps, batch)
     one_hot = keras.utils.to_categorical(inputs.y_train, 10)
-    model = train.compiled(PRESET, inputs)
+    model = normalised("none", inputs)
     step = bare_step(model)
     x, y = tf.constant(inputs.x_train[:batch]), tf.constant(one_hot[:batch])
 
@@ -112,13 +127,15 @@ def main() -> None:
     def plain_fit() -> None:
         model.fit(inputs.x_train, one_hot, batch_size=batch, verbose=0)
 
-    def whole_loop() -> None:
+    def whole_loop(model: keras.Model = model) -> None:
         with tempfile.TemporaryDirectory() as folder:
             keeper = Keeper(Path(folder), {}, PRESET, inputs.steps, [], [], False)
             with keeper.listening(), keeper.bar(False):
                 train.fit(model, inputs, PRESET, 0, 0, [keeper])
 
     loops = {"bare step": bare, "model.fit": plain_fit, "allconv": whole_loop}
+    for norm in NORMS:
+        loops[norm] = functools.partial(whole_loop, normalised(norm, inputs))
     print("tracing ...", flush=True)
     for loop in loops.values():
         loop()
@@ -141,14 +158,14 @@ def main() -> None:
     )
     gflops = flops_per_image("all_cnn_c") / 1e9
     print(f"matrix product: {statistics.median(floor) / 1e9:.0f} GFLOP/s")
-    print(f"{'':12}{'images/s':>10}{'min':>8}{'max':>8}{'GFLOP/s':>10}{'of bare':>10}")
+    print(f"{'':14}{'images/s':>10}{'min':>8}{'max':>8}{'GFLOP/s':>10}{'of bare':>10}")
     for name, mine in rates.items():
         ratio = statistics.median(
             a / b for a, b in zip(mine, rates["bare step"], strict=True)
         )
         middle = statistics.median(mine)
         print(
-            f"{name:12}{middle:10.1f}{min(mine):8.1f}{max(mine):8.1f}"
+            f"{name:14}{middle:10.1f}{min(mine):8.1f}{max(mine):8.1f}"
             f"{middle * gflops:10.0f}{ratio:10.3f}"
         )
 
