@@ -7,19 +7,20 @@ percentile of their magnitudes (`plots.signed_limit`).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from allconv.correspondence import Score
+from allconv.correspondence import RANDOM, Score, mask
 from allconv.evolution import Evolution
 from allconv.filters import Filters
 from allconv.invariance import Invariance
 from allconv.occlusion import Occlusion
 from allconv.patches import crop
-from allconv.plots import signed_colours, signed_limit
+from allconv.plots import BEYOND, signed_colours, signed_limit
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
@@ -134,27 +135,106 @@ def invariance_figure(
 def correspondence_figure(scores: Sequence[Score]) -> Figure:
     """Mean sign distance per part, with one standard deviation (Table 1, Figure 8).
 
+    Above, the paper's measure, over all features; below, over those that changed. A
+    column of axes per layer.
+
     Args:
         scores: Of `correspondence`.
     """
     layers = list(dict.fromkeys(score.layer for score in scores))
     parts = list(dict.fromkeys(score.part for score in scores))
-    figure = Figure((1.5 + 1.1 * len(parts) * len(layers), 3), layout="constrained")
-    axes = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
-    for axis, layer in zip(axes, layers, strict=True):
-        here = [score for score in scores if score.layer == layer]
-        colours = ["0.6" if score.part == "random" else "C0" for score in here]
-        axis.bar(
-            [score.part for score in here],
-            [score.mean for score in here],
-            yerr=[np.nan_to_num(score.std) for score in here],
-            color=colours,
-            capsize=3,
-        )
+    figure = Figure((1.5 + 0.9 * len(parts) * len(layers), 5), layout="constrained")
+    axes = figure.subplots(2, len(layers), sharex=True, sharey="row", squeeze=False)
+    kinds = {"pairs": "all features", "among_changed": "features that changed"}
+    for row, (measure, of) in zip(axes, kinds.items(), strict=True):
+        for axis, layer in zip(row, layers, strict=True):
+            here = [score for score in scores if score.layer == layer]
+            pairs = [getattr(score, measure) for score in here]
+            axis.bar(
+                [score.part for score in here],
+                [p.mean() for p in pairs],
+                yerr=[p.std(ddof=1) if len(p) > 1 else 0 for p in pairs],
+                color=["0.6" if score.part == RANDOM else "C0" for score in here],
+                capsize=3,
+            )
+        row[0].set_ylim(bottom=0)  # last, since it ends the fitting to the bars
+        row[0].set_ylabel(f"signs that differ,\nof {of}")
+    for axis, layer in zip(axes[0], layers, strict=True):
         axis.set_title(layer, fontsize="medium")
-    axes[0].set_ylim(bottom=0)  # last, since it ends the fitting to the bars
-    axes[0].set_ylabel("fraction of signs that differ")
     return figure
+
+
+def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figure:
+    """Images, and below them each part masked with mid-grey (Figure 8).
+
+    Args:
+        pictures: `(n, height, width, channels)`, uint8 or float.
+        parts: Boxes `(n, 4)` by part, as `correspondence.Parts.boxes`.
+    """
+    scale = 255.0 if pictures.dtype == np.uint8 else 1.0
+    pictures = pictures / scale
+    rows = {"": pictures}
+    rows |= {part: mask(pictures, boxes, 0.5) for part, boxes in parts.items()}
+    figure = Figure((len(pictures) + 0.3, len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(pictures), squeeze=False)
+    for row, (title, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(row, images, strict=True):
+            axis.imshow(image)
+        row[0].set_ylabel(title, fontsize="small")
+    _bare(axes)
+    return figure
+
+
+class Panel(NamedTuple):
+    """The strongest activations of some feature maps of one layer.
+
+    `channels` `(c,)`; `patches` `(c, k, height, width, 3)`: what the units saw, uint8
+    or float, NaN beyond the border; `maps`: projections of the units, of that shape.
+    """
+
+    channels: np.ndarray
+    patches: np.ndarray
+    maps: np.ndarray
+
+
+def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
+    """Projections of the strongest units beside what they saw, as in Figure 2.
+
+    One row per layer, one pair of squares per feature map; the units of a feature map
+    stand in reading order, strongest first, and share a scale.
+
+    Args:
+        panels: By layer; all with equally many channels.
+    """
+    count = max(len(panel.channels) for panel in panels.values())
+    figure = Figure((3.2 * count + 0.4, 1.75 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 2 * count, squeeze=False)
+    for row, (layer, panel) in zip(axes, panels.items(), strict=True):
+        scale = 255.0 if panel.patches.dtype == np.uint8 else 1.0
+        for i, channel in enumerate(panel.channels):
+            maps = signed_colours(panel.maps[i], signed_limit(panel.maps[i]))
+            row[2 * i].imshow(_square(maps))
+            row[2 * i + 1].imshow(_square(panel.patches[i] / scale))
+            row[2 * i].set_title(f"map {channel}", fontsize="small")
+        size = panel.patches.shape[2]
+        row[0].set_ylabel(f"{layer}\n{size} x {size} pixels", fontsize="small")
+    _bare(axes)
+    for axis in axes.flat:
+        axis.set_frame_on(False)
+    return figure
+
+
+def _square(tiles: np.ndarray) -> np.ndarray:
+    """Set tiles `(k, height, width, 3)` in a square with white seams."""
+    side = int(np.ceil(np.sqrt(len(tiles))))
+    _, height, width, channels = tiles.shape
+    tiles = np.where(np.isnan(tiles), BEYOND, tiles)
+    seam = max(1, width // 16)
+    canvas = np.ones((side * (height + seam), side * (width + seam), channels))
+    for i, tile in enumerate(tiles):
+        row, column = i // side * (height + seam), i % side * (width + seam)
+        canvas[row : row + height, column : column + width] = tile
+    return canvas[:-seam, :-seam]
 
 
 def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:

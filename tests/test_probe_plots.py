@@ -92,13 +92,45 @@ def test_correspondence_figure():
         for layer, scale in (("conv5", 0.1), ("fc7", 1))
     ]
     figure = drawn(probe_plots.correspondence_figure(scores))
-    for axis, layer in zip(figure.axes, ("conv5", "fc7"), strict=True):
-        heights = [bar.get_height() for bar in axis.patches]
-        np.testing.assert_allclose(
-            heights, [s.mean for s in scores if s.layer == layer]
-        )
-        assert axis.get_ylim()[0] == 0
-        assert axis.get_ylim()[1] > scores[3].mean
+    above, below = figure.axes[:2], figure.axes[2:]
+    for row, measure in ((above, "pairs"), (below, "among_changed")):
+        for axis, layer in zip(row, ("conv5", "fc7"), strict=True):
+            heights = [bar.get_height() for bar in axis.patches]
+            expected = [getattr(s, measure).mean() for s in scores if s.layer == layer]
+            np.testing.assert_allclose(heights, expected)
+            assert axis.get_ylim()[0] == 0
+    assert above[0].get_ylim()[1] > scores[3].mean
+
+
+def test_masks_figure_paints_each_part_and_leaves_the_images():
+    pictures = RNG.integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    boxes = np.array([[0, 0, 2, 2], [1, 2, 4, 5], [6, 6, 8, 8]])
+    axes = drawn(probe_plots.masks_figure(pictures, {"eye": boxes})).axes
+    for axis, picture in zip(axes[:3], pictures, strict=True):
+        np.testing.assert_allclose(axis.images[0].get_array(), picture / 255)
+    for axis, (left, top, right, bottom) in zip(axes[3:], boxes, strict=True):
+        shown = axis.images[0].get_array()
+        assert (shown[top:bottom, left:right] == 0.5).all()
+
+
+def test_strongest_figure_sets_nine_in_reading_order_on_one_scale():
+    patches = RNG.random((2, 9, 5, 4, 3))
+    patches[1, 3, 0] = np.nan
+    maps = RNG.normal(size=patches.shape)
+    panel = probe_plots.Panel(np.array([7, 2]), patches, maps)
+    small = probe_plots.Panel(np.array([1]), patches[:1, :4], maps[:1, :4])
+    axes = drawn(probe_plots.strongest_figure({"conv1": panel, "conv2": small})).axes
+    assert titles(axes[::2]) == ["map 7", "map 2", "map 1", ""]
+    shown = axes[3].images[0].get_array()
+    assert shown.shape == (3 * 5 + 2, 3 * 4 + 2, 3)
+    for i in (0, 4, 8):
+        y, x = 6 * (i // 3), 5 * (i % 3)
+        np.testing.assert_allclose(shown[y : y + 5, x : x + 4], patches[1, i])
+    assert (shown[6, :4] == 0.87).all()  # beyond the border
+    signed = axes[0].images[0].get_array()
+    limit = np.percentile(np.abs(maps[0]), 99.5)
+    expected = 0.5 + 0.5 * np.clip(maps[0, 8] / limit, -1, 1)
+    np.testing.assert_allclose(signed[12:, 10:], expected)
 
 
 @pytest.mark.parametrize("projected", [False, True])
