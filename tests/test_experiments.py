@@ -67,7 +67,7 @@ def test_demo_without_a_network_goes_on_with_shapes_and_says_so(
     out = capsys.readouterr().out
     assert "no number below is CIFAR-10's" in out
     assert "training for some minutes" in out
-    assert "9 of 9 rectifiers guided" in out
+    assert "8 of 8 rectifiers guided" in out
     picture = pictures.imread(tmp_path / "demo" / "rules.png")
     assert picture[..., :3].std() > 0.05
     assert demo.main() == 0  # the second call trains nothing
