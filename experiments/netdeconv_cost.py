@@ -8,7 +8,7 @@ falls short because the roots of twelve 576 x 576 matrices, and the products of 
 kernels with them, cost the same however small the maps are.
 
     python -m experiments.netdeconv_cost              # 12 minutes on two idle cores
-    python -m experiments.netdeconv_cost --net vgg16 --turns 3
+    python -m experiments.netdeconv_cost --net vgg16_cifar --turns 3
 
 Variants are timed in turn, one step each, and again; ratios are taken within a turn, so
 that other work on the machine hurts all alike. `wall` is what one waits; `cpu` sums
@@ -29,27 +29,11 @@ from unittest import mock
 import keras
 import tensorflow as tf
 
-from allconv import whitening
+from allconv import networks, whitening
+from allconv.batchnorm import BatchNormalization
 from allconv.netdeconv import NetworkDeconvolution2D
 
-# (filters, kernel, stride, padding); a number is a pooling size.
-ALL_CNN_C = [
-    (96, 3, 1, "same"),
-    (96, 3, 1, "same"),
-    (96, 3, 2, "same"),
-    (192, 3, 1, "same"),
-    (192, 3, 1, "same"),
-    (192, 3, 2, "same"),
-    (192, 3, 1, "valid"),
-    (192, 1, 1, "same"),
-    (10, 1, 1, "same"),
-]
-VGG16 = [
-    layer
-    for filters, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-    for layer in [(filters, 3, 1, "same")] * repeats + [2]
-]
-NETS = {"all_cnn_c": ALL_CNN_C, "vgg16": VGG16}
+NETS = ("all_cnn_c", "vgg16_cifar")
 
 
 def patches_gathered(x, kernel_size, strides, dilation=(1, 1)):
@@ -90,7 +74,8 @@ ROOT = {"inverse_root": root_coupled}
 # name: (norm, functions put in the place of those of `whitening`, layer options)
 VARIANTS = {
     "none": ("none", {}, {}),
-    "batch (Keras)": ("batch", {}, {}),
+    "batch (Keras)": ("batch (Keras)", {}, {}),
+    "batch (fused)": ("batch", {}, {}),
     "deconv, as published": ("deconv", PATCHES | MOMENTS | ROOT, {}),
     "+ patches cut in cells": ("deconv", MOMENTS | ROOT, {}),
     "+ symmetric gradient of moments": ("deconv", PATCHES | ROOT, {}),
@@ -103,25 +88,24 @@ VARIANTS = {
 }
 
 
-def build(net: list, norm: str, **options) -> keras.Model:
-    """The convolutions of a net, each with a norm and a rectifier."""
-    x = inputs = keras.Input((32, 32, 3))
-    for layer in net:
-        if isinstance(layer, int):
-            x = keras.layers.MaxPooling2D(layer)(x)
-            continue
-        kind = keras.layers.Conv2D
-        if norm == "deconv":
-            kind = NetworkDeconvolution2D
-        filters, kernel, strides, padding = layer
-        x = kind(filters, kernel, strides=strides, padding=padding, **options)(x)
-        if norm == "batch":
-            x = keras.layers.BatchNormalization()(x)
-        x = keras.layers.ReLU()(x)
-    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+def build(net: str, norm: str, **options) -> keras.Model:
+    """A network with logits, and `options` for the convolutions that whiten."""
+    fused = norm != "batch (Keras)"
+    norm = norm.removesuffix(" (Keras)")
+    model = networks.build(net, norm=norm, dropout=0, classifier_activation=None)
+
+    def copy(layer):
+        kind, config = type(layer), layer.get_config()
+        if kind is NetworkDeconvolution2D:
+            config |= options
+        if kind is BatchNormalization and not fused:
+            kind = keras.layers.BatchNormalization
+        return kind.from_config(config)
+
+    return keras.models.clone_model(model, clone_function=copy)
 
 
-def training_step(net: list, variant: tuple, batch: int):
+def training_step(net: str, variant: tuple, batch: int):
     """A function that takes one step of gradient descent with momentum."""
     norm, functions, options = variant
     keras.utils.set_random_seed(0)
@@ -149,7 +133,7 @@ def training_step(net: list, variant: tuple, batch: int):
     return step
 
 
-def measure(net: list, batch: int, turns: int) -> dict[str, dict[str, list[float]]]:
+def measure(net: str, batch: int, turns: int) -> dict[str, dict[str, list[float]]]:
     """Wall and processor seconds of a step, by variant, one of each for each turn.
 
     For a variant with `statistics_every=k` a step is the mean of `k` steps.
@@ -190,13 +174,13 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--net", choices=NETS, nargs="+", default=list(NETS))
+    parser.add_argument("--net", choices=NETS, nargs="+", default=NETS)
     parser.add_argument("--batch", type=int, default=128, help="images a step")
     parser.add_argument("--turns", type=int, default=5, help="turns that count")
     arguments = parser.parse_args()
     for name in arguments.net:
         print(f"\n{name}, batch {arguments.batch}, {arguments.turns} turns\n")
-        print(table(measure(NETS[name], arguments.batch, arguments.turns)), flush=True)
+        print(table(measure(name, arguments.batch, arguments.turns)), flush=True)
 
 
 if __name__ == "__main__":
