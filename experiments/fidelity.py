@@ -6,7 +6,10 @@ epochs follow the curve of a public Caffe run of the same network, which went on
 holds its measurements on the test set, every 200 iterations of 256 images).
 
     python -m experiments.queue fidelity    # 90 minutes on two cores
+    python -m allconv train caffe_start --epochs 3 --seed 1 --records experiments/records
     python -m experiments.fidelity          # a second: the figure and the table
+
+The second run shows how much the start differs from seed to seed.
 """
 
 import csv
@@ -16,7 +19,7 @@ from pathlib import Path
 from allconv import run_plots
 
 HERE = Path(__file__).parent
-RECORD = HERE / "records" / "caffe_start-seed0.json"
+RECORDS = HERE / "records"
 CAFFE = HERE / "caffe_all_cnn_c.csv"
 FIGURE = HERE / "figures" / "fidelity.png"
 EPOCH = 50_000 / 256  # Caffe's iterations
@@ -30,27 +33,32 @@ def caffe() -> tuple[list[float], list[float]]:
     return epochs, [100 * float(row["accuracy"]) for row in rows]
 
 
-def ours() -> tuple[list[float], list[float]]:
-    """(epochs, accuracy in %) of our run's record."""
-    history = json.loads(RECORD.read_text())["history"]
-    return (
-        [row["epoch"] for row in history],
-        [100 * row["val_accuracy"] for row in history],
-    )
+def ours() -> dict[int, tuple[list[float], list[float]]]:
+    """(epochs, accuracy in %) of our runs' records, by seed; some are shorter."""
+    runs = {}
+    for path in sorted(RECORDS.glob("caffe_start*.json")):
+        record = json.loads(path.read_text())
+        runs[record["seed"]] = (
+            [row["epoch"] for row in record["history"]],
+            [100 * row["val_accuracy"] for row in record["history"]],
+        )
+    return dict(sorted(runs.items()))
 
 
 def main() -> None:
-    (epochs, accuracies), (x, y) = caffe(), ours()
-    print("epoch   ours  Caffe (the measurement nearest in time)")
-    for epoch, accuracy in zip(x, y, strict=True):
-        nearest = min(range(len(epochs)), key=lambda i: abs(epochs[i] - epoch))
-        print(f"{epoch:5}{accuracy:7.2f}{accuracies[nearest]:7.2f}")
-    last = sum(e <= x[-1] + 3 for e in epochs)
+    (epochs, accuracies), runs = caffe(), ours()
+    if not runs:
+        raise SystemExit("No run is recorded: python -m experiments.queue fidelity")
+    longest = max((x for x, _ in runs.values()), key=len)
+    print("epoch" + "".join(f"  seed {seed}" for seed in runs) + "   Caffe, at epoch")
+    for i, epoch in enumerate(longest):
+        mine = [f"{y[i]:8.2f}" if i < len(y) else f"{'':8}" for _, y in runs.values()]
+        near = min(range(len(epochs)), key=lambda j: abs(epochs[j] - epoch))
+        print(f"{epoch:5}{''.join(mine)}{accuracies[near]:8.2f}  {epochs[near]:.2f}")
+    last = sum(e <= longest[-1] + 3 for e in epochs)
     figure = run_plots.learning_curves(
-        {
-            "this project": (x, y),
-            "public Caffe run": (epochs[:last], accuracies[:last]),
-        }
+        {f"this project, seed {seed}": run for seed, run in runs.items()}
+        | {"public Caffe run": (epochs[:last], accuracies[:last])}
     )
     FIGURE.parent.mkdir(exist_ok=True)
     figure.savefig(FIGURE)
