@@ -1,4 +1,4 @@
-"""Does our All-CNN-C begin as the Caffe network did?
+r"""Does our All-CNN-C begin as the Caffe network did?
 
 Claim: with the paper's recipe (rate 0.05, batch 256, no augmentation) the first twelve
 epochs follow the curve of a public Caffe run of the same network, which went on to
@@ -6,7 +6,8 @@ epochs follow the curve of a public Caffe run of the same network, which went on
 holds its measurements on the test set, every 200 iterations of 256 images).
 
     python -m experiments.queue fidelity    # 90 minutes on two cores
-    python -m allconv train caffe_start --epochs 3 --seed 1 --records experiments/records
+    python -m allconv train caffe_start --epochs 3 --seed 1 \
+        --records experiments/records
     python -m experiments.fidelity          # a second: the figure and the table
 
 The second run shows how much the start differs from seed to seed.
