@@ -157,6 +157,23 @@ ZFNET_32 = (
     *("zfnet_32_unbounded", "alexnet_32"),
 )
 
+# Two epochs with normalisation, a rate that rises and falls, and flips.
+SHORT = replace(
+    PAPER,
+    preprocessing="mean_std",
+    augmentation="alternate",
+    epochs=2,
+    batch_size=128,
+    learning_rate=0.2,
+    schedule="linear",
+    warmup=0.2,
+    milestones=(),
+    nesterov=True,
+    dropout=0.0,
+    initializer="he_normal",
+    norm="batch",
+)
+
 # Network deconvolution against batch normalisation (Ye et al., 2020).
 WHITENING = replace(
     PAPER,
@@ -208,23 +225,11 @@ _ROWS = (
         epochs=8,
         dropout=0.5,
     ),
-    # Model C, whose pooling has switches, for pictures beside All-CNN-C's.
-    replace(
-        PAPER,
-        name="model_c_short",
-        architecture="model_c",
-        preprocessing="mean_std",
-        augmentation="alternate",
-        epochs=2,
-        batch_size=128,
-        learning_rate=0.2,
-        schedule="linear",
-        warmup=0.2,
-        milestones=(),
-        nesterov=True,
-        dropout=0.0,
-        initializer="he_normal",
-        norm="batch",
+    # A quarter of an hour, for pictures: All-CNN-C, and Model C, whose pooling has
+    # switches. Batch normalisation is folded away in their weights.
+    *(
+        replace(SHORT, name=f"{name}_short", architecture=name)
+        for name in ("all_cnn_c", "model_c")
     ),
     # Table 1 of Ye et al.: one epoch with the settings of the authors' main.py.
     *(

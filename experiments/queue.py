@@ -29,7 +29,7 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
     "fidelity": [("caffe_start", 0)],
     "quick": [("quick", 0)],
     "cifar10": [(name, 0) for name in architectures.NAMES[:12]],
-    "pictures": [("model_c_short", 0), ("zfnet_32_flips", 0)],
+    "pictures": [("model_c_short", 0), ("all_cnn_c_short", 0), ("zfnet_32_flips", 0)],
     "zfnet": [
         ("zfnet_32_flips", 0),
         *((name, 0) for name in presets.ZFNET_32),
