@@ -15,7 +15,7 @@ def learning_curves(
     ylabel: str = "test accuracy in %",
     marks: Sequence[str] = ("o", "s", "^", "v", "D"),
 ) -> Figure:
-    """Any number of curves over epochs.
+    """Any number of curves over epochs; more than six are named beside the axes.
 
     Args:
         curves: By label: (epochs, values), equally long.
@@ -27,7 +27,8 @@ def learning_curves(
     """
     if not curves:
         raise ValueError("There is no curve to draw. Received: curves={}")
-    figure = Figure(figsize=(6, 3.6), dpi=120, layout="constrained")
+    many = len(curves) > 6
+    figure = Figure(figsize=(8 if many else 6, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for i, (label, (epochs, values)) in enumerate(curves.items()):
         if len(epochs) != len(values):
@@ -39,7 +40,10 @@ def learning_curves(
     axes.set_xlabel("epoch")
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    if many:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    else:
+        axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -19,6 +19,15 @@ def test_curves_hold_the_values():
     figure.savefig(io.BytesIO(), format="png")
 
 
+def test_the_names_of_many_curves_hide_none_of_them():
+    curves = {f"run {i}": ([1, 2], [i, i + 1]) for i in range(12)}
+    figure = run_plots.learning_curves(curves)
+    figure.savefig(io.BytesIO(), format="png")
+    (legend,), (axes,) = figure.legends, figure.axes
+    assert [text.get_text() for text in legend.get_texts()] == list(curves)
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
 def test_confusion_is_in_per_cent_of_the_true_class():
     figure = run_plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
     (axes,) = figure.axes

@@ -1,0 +1,107 @@
+"""What excites every unit of every layer of a classifier, explained.
+
+Top patches (`allconv.patches`) and explanations of them (`allconv.saliency`), for all
+units of a network, a layer at a time.
+
+    for units in look(classifier, images):           # a weight file, uint8 test images
+        plots.top_patches(units.pictures[:8], units.maps["guided"][:8])
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from allconv import patches
+from allconv.saliency import Explainer
+from allconv.weights import Classifier
+
+RULES = ("guided", "deconvnet")
+_CHUNK = 32  # units explained at a time, which bounds memory: 4 MB of CIFAR-sized maps
+
+
+class Units(NamedTuple):
+    """What the units of one layer respond to.
+
+    Attributes:
+        layer: Its name.
+        top: Where the k strongest activations of each unit are.
+        pictures: What they saw, `(units, k, height, width, 3)`, float32 from 0 to 1;
+            NaN beyond the border of the image. Units that see more than the image have
+            it whole.
+        maps: By rule, what in the image drives these activations, per grey level of
+            the raw image, cut out alike.
+    """
+
+    layer: str
+    top: patches.Top
+    pictures: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def look(
+    classifier: Classifier,
+    images: np.ndarray,
+    layers: Sequence[str] | None = None,
+    k: int = 9,
+    *,
+    progress: bool = True,
+) -> Iterator[Units]:
+    """Find what excites each unit of each layer, and explain it.
+
+    One pass over the images, then k explanations per unit and rule; see `RULES`.
+
+    Args:
+        classifier: A network with its preprocessing.
+        images: uint8 `(n, height, width, 3)`, before preprocessing.
+        layers: Names; None: all convolutions.
+        k: Activations per unit, each of another image.
+        progress: Whether to show progress bars.
+
+    Yields:
+        The units of one layer after the other.
+
+    Raises:
+        ValueError: As `patches.top_activations` and `saliency.Explainer`.
+    """
+    model, preprocessor = classifier.model, classifier.preprocessor
+    if layers is None:
+        layers = convolutions(model)
+    inputs = preprocessor(images)
+    tops = patches.top_activations(model, inputs, layers, k, progress=progress)
+    total = sum(len(top.index) for top in tops.values())
+    with tqdm(total=total, unit="unit", disable=not progress) as bar:
+        for layer, top in tops.items():
+            explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
+            box = top.box
+            if all(box[0, 0, 2:] - box[0, 0, :2] >= images.shape[1:3]):
+                box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
+            parts = {rule: [] for rule in RULES}
+            for start in range(0, len(top.index), _CHUNK):
+                some = slice(start, start + _CHUNK)
+                index = top.index[some]
+                pixels = images[index.ravel()]
+                neurons = {
+                    "channel": np.arange(start, start + len(index)).repeat(k),
+                    "position": np.stack([top.y[some], top.x[some]], -1).reshape(-1, 2),
+                }
+                for rule, explainer in explainers.items():
+                    at_inputs = explainer(inputs[index.ravel()], **neurons)
+                    maps = preprocessor.pullback(pixels, at_inputs)
+                    maps = maps.reshape(*index.shape, *maps.shape[1:])
+                    parts[rule].append(patches.crop(maps, box[some], np.nan))
+                bar.update(len(index))
+            whole = patches.gather(images, top.index) / np.float32(255)
+            yield Units(
+                layer,
+                top,
+                patches.crop(whole, box, np.nan),
+                {rule: np.concatenate(maps) for rule, maps in parts.items()},
+            )
+
+
+def convolutions(model: keras.Model) -> list[str]:
+    """Names of the convolutions of a model, in order."""
+    return [x.name for x in model.layers if isinstance(x, keras.layers.Conv2D)]
