@@ -256,3 +256,12 @@ def test_logits_and_classes():
 def test_bad_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
         zfnet.build(**{"name": "zfnet_32", **arguments})
+
+
+def test_layer_1_of_the_small_networks_starts_below_the_bound_and_the_rest_as_he():
+    model = zfnet.build("zfnet_32")
+    assert np.std(model.get_layer("conv1").kernel) == pytest.approx(0.02, rel=0.05)
+    he = np.sqrt(2 / (3 * 3 * 96))
+    assert np.std(model.get_layer("conv4").kernel) == pytest.approx(he, rel=0.02)
+    same = zfnet.build("zfnet_32", kernel_initializer="zeros")
+    assert not np.any(same.get_layer("conv1").kernel)
