@@ -9,15 +9,24 @@ holds its measurements on the test set, every 200 iterations of 256 images).
     python -m allconv train caffe_start --epochs 3 --seed 1 \
         --records experiments/records
     python -m experiments.fidelity          # a second: the figure and the table
+    python -m experiments.fidelity --starts 8    # a minute: class scores at the start
 
-The second run shows how much the start differs from seed to seed.
+The second run shows how much the start differs from seed to seed, and the last line
+why: the class scores end in a rectifier. At the start some are 0 in nearly all images,
+others in nearly none, as the seed has it, and a score that is 0 in all of them has no
+gradient: its class is lost.
 """
 
+import argparse
 import csv
 import json
 from pathlib import Path
 
-from allconv import run_plots
+import keras
+import numpy as np
+
+from allconv import models, presets, run_plots
+from allconv.inputs import Inputs
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -46,7 +55,30 @@ def ours() -> dict[int, tuple[list[float], list[float]]]:
     return dict(sorted(runs.items()))
 
 
+def shares_on(seed: int, inputs: np.ndarray) -> np.ndarray:
+    """Where each class score of a new network is above 0: shares `(10,)` of places."""
+    keras.utils.set_random_seed(seed)
+    model = models.AllCNNC()
+    scores = keras.Model(model.inputs[0], model.get_layer("conv9").output)
+    return (scores.predict(inputs, verbose=0) > 0).mean(axis=(0, 1, 2))
+
+
+def starts(count: int) -> None:
+    """Print the shares of `count` seeds, on the first 200 training images."""
+    found = Inputs(presets.get("caffe_start"))
+    print("seed  share of places where the score of each class is above 0")
+    for seed in range(count):
+        shares = shares_on(seed, found.x_train[:200])
+        print(f"{seed:4}  {'  '.join(f'{share:.2f}' for share in shares)}")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--starts", type=int, metavar="SEEDS")
+    arguments = parser.parse_args()
+    if arguments.starts:
+        starts(arguments.starts)
+        return
     (epochs, accuracies), runs = caffe(), ours()
     if not runs:
         raise SystemExit("No run is recorded: python -m experiments.queue fidelity")
