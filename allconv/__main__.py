@@ -140,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
     _data_dir(sub)
+
+    sub = command(
+        _gallery,
+        "gallery",
+        "Write a page on which to leaf through all units of a network, and the runs.",
+        epilog="One HTML file, for any browser; it needs no network and no server.",
+    )
+    sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
+    sub.add_argument("--records", default="experiments/records", metavar="DIR")
+    sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
+    _data_dir(sub)
     return parser
 
 
@@ -332,6 +343,19 @@ def _explain(arguments) -> None:
         target=arguments.target,
     )
     print("\n".join(str(path) for path in paths))
+
+
+def _gallery(arguments) -> None:
+    from allconv import gallery, results, weights
+
+    path = arguments.weights or weights.released("all_cnn_c", "cifar10")
+    page = gallery.write(
+        Path(arguments.output) / "index.html",
+        weights.load(path),
+        results.read(arguments.records),
+        arguments.data_dir,
+    )
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_help_teaches(capsys):
         cli.main(["--help"])
     out = capsys.readouterr().out
     assert "Ctrl-C stops a training run safely" in out
-    for command in ("list", "data", "train", "evaluate", "table"):
+    for command in ("list", "data", "train", "evaluate", "table", "gallery"):
         assert f"\n    {command} " in out
 
 
