@@ -21,7 +21,7 @@ def strongest(subject: Subject) -> list[Path]:
     panels = {}
     for layer, top in tops.items():
         alive = np.flatnonzero(top.value[:, -1] > 0)
-        channels = np.sort(rng.choice(alive, min(4, len(alive)), replace=False))
+        channels = np.sort(rng.choice(alive, min(3, len(alive)), replace=False))
         top = patches.Top(*(array[channels] for array in top))
         pictures = patches.gather(subject.images, top.index)
         explainer = saliency.Explainer(

@@ -1,5 +1,6 @@
 """What the experiments on ZFNet look at, and where their results go."""
 
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image  # Matplotlib's own dependency
 
 from allconv import data, train, weights
 
@@ -104,10 +106,13 @@ class Subject:
         )
 
     def draw(self, name: str, figure: Figure) -> Path:
-        """Save a figure."""
+        """Save a figure in 256 colours, a third of the bytes."""
         path = self.out / "figures" / f"zfnet_{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=90)
+        memory = io.BytesIO()
+        figure.savefig(memory, dpi=85)
+        colours = Image.open(memory).convert("RGB").quantize(256)
+        colours.save(path, optimize=True)
         return path
 
     def write(self, name: str, title: str, head: list[str], rows: list[list]) -> Path:
