@@ -30,7 +30,7 @@ TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shape
 SIDE, COLUMNS = 3, 16  # patches of a unit; units of a sheet: the template's as well
 # Lossless pictures of all colours would double the file for steps that no eye can see.
 COLOURS = 63  # steps from 0 to 1 of a channel of a picture
-GREYS = 31  # steps of a signed map on each side of zero
+GREYS = 15  # steps of a signed map on each side of zero
 
 
 def write(
