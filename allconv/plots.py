@@ -94,7 +94,8 @@ def rule_comparison(
         row_titles: One per image, e.g. class names.
         share: Which maps have one scale: see `shared_limits`. By default each rule has
             its own: their magnitudes differ by orders. Shared limits stand beside the
-            row or below the column.
+            row or below the column; where each map has its own, the least and the
+            greatest of a column stand below it.
         percentile: As for `signed_limit`.
 
     Returns:
@@ -109,12 +110,13 @@ def rule_comparison(
     grid = np.stack([np.asarray(a, float) for a in maps.values()], axis=1)
     limits = shared_limits(grid, share, percentile)
     tiles = _rgb(signed_colours(grid, limits[..., None, None, None]))
+    below = {"column": _texts(limits[0]), "none": _ranges(limits)}.get(share)
     figure = _figure(
         np.concatenate([pictures[:, None], tiles], axis=1),
         column_titles=["image", *maps],
         row_titles=row_titles,
         row_notes=_texts(limits[:, 0]) if share in ("row", "all") else None,
-        column_notes=["", *_texts(limits[0])] if share == "column" else None,
+        column_notes=["", *below] if below else None,
     )
     return figure, limits
 
@@ -244,6 +246,14 @@ def filters(
 
 def _texts(limits):
     return [f"±{limit:.2g}" for limit in limits]
+
+
+def _ranges(limits):
+    """A note for each column of maps that have limits of their own."""
+    return [
+        f"±{least:.2g}–{greatest:.2g}"
+        for least, greatest in zip(limits.min(axis=0), limits.max(axis=0), strict=True)
+    ]
 
 
 def _figure(

@@ -117,8 +117,12 @@ def test_rule_comparison_draws_every_map_on_its_stated_scale(images, share):
     ]
     beside, under = limits[:, 0], limits[0]
     notes = {"row": beside, "all": beside, "column": under, "none": []}[share]
+    expected = [f"±{limit:.2g}" for limit in notes]
+    if share == "none":
+        ends = np.sort(limits, axis=0)[[0, -1]].T
+        expected = [f"±{least:.2g}–{greatest:.2g}" for least, greatest in ends]
     written = [text.get_text() for text in axes.texts if text.get_text()]
-    assert written == [f"±{limit:.2g}" for limit in notes]
+    assert written == expected
 
 
 def test_float_and_grey_images_are_drawn_as_they_are(images):
