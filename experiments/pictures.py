@@ -1,0 +1,238 @@
+"""What drives a neuron, under three rules, with and without pooling.
+
+The comparisons of 'Striving for Simplicity', section 3.4, on CIFAR-10's test images:
+
+    rules_all_cnn_c.png     figures 4 and 5, a network without pooling: no switches
+    rules_model_c.png       the same with max-pooling: switches, kept or thrown away
+    patches_conv6.png       figure 3: what excites units of a layer, and what of that
+    patches_conv8.png       drives them, by guided backprop
+
+    python -m experiments.pictures                     # 2 minutes, 2 cores
+    python -m experiments.pictures --weights FILE ...  # other weights than the released
+
+Expected: without switches the deconvnet draws one grid for all images, or blurs, while
+guided backprop stays sharp. Nothing is picked by eye. Of the last layer every unit that
+ever fires, a class, is shown at its strongest activation over the test set; of a hidden
+layer, units at equal distances among those that fire in nine images. What was chosen,
+and the limit of every scale, is in `pictures.json`. Maps are per grey level of the raw
+image.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from allconv import checkpoint, data, patches, plots, weights
+from allconv.rules import RULES
+from allconv.saliency import Explainer
+
+FIGURES = Path(__file__).parent / "figures"
+NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
+HIDDEN = {"conv6": 6, "conv8": 5}  # of All-CNN-C, and how many units
+ZOOM = 2  # dots per pixel of a figure's canvas, a whole number: nothing is resampled
+ROUTES = {
+    "switches": "switch",
+    "no switches,\ncentre": "centre",
+    "no switches,\nspread": "spread",
+}
+
+Images = tuple[np.ndarray, np.ndarray]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="weight files, of any of the networks; default: the released ones",
+    )
+    parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
+    parser.add_argument("--output", type=Path, default=FIGURES, metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    given = {weights.load(path).meta["architecture"]: path for path in options.weights}
+
+    facts = {}
+    for network, scores in NETWORKS.items():
+        try:
+            path = given.get(network) or weights.released(network, "cifar10")
+        except ValueError as error:
+            print(f"{network} is left out: {error}")
+            continue
+        classifier = weights.load(path)
+        _, test = data.load(classifier.meta["dataset"], options.data_dir)
+        hidden = HIDDEN if network == "all_cnn_c" else {}
+        inputs = classifier.preprocessor(test[0])
+        tops = patches.top_activations(classifier.model, inputs, [scores, *hidden])
+        drawn = {
+            f"rules_{network}": compare_rules(classifier, test, scores, tops[scores])
+        }
+        for layer, n in hidden.items():
+            drawn[f"patches_{layer}"] = show_patches(
+                classifier, test[0], layer, tops[layer], n
+            )
+        for name, (figure, fact) in drawn.items():
+            picture = options.output / f"{name}.png"
+            save(figure, picture)
+            facts[picture.name] = {"weights": source(path, classifier), **fact}
+            print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+    if not facts:
+        return 1
+    text = json.dumps(facts, indent=1) + "\n"
+    checkpoint.write_bytes(options.output / "pictures.json", text.encode())
+    return 0
+
+
+def compare_rules(
+    classifier: weights.Classifier, test: Images, layer: str, top: patches.Top
+) -> tuple[Figure, dict]:
+    """Units of the last layer at their strongest activation, under every rule.
+
+    Args:
+        classifier: A network with its preprocessing.
+        test: uint8 images `(n, height, width, 3)` and their labels.
+        layer: The layer of class scores.
+        top: Its strongest activations over these images.
+
+    Returns:
+        The figure, and what its caption needs.
+    """
+    images, labels = test
+    model, preprocessor = classifier.model, classifier.preprocessor
+    channels = np.flatnonzero(top.value[:, 0] > 0)
+    index, y, x, activation = (
+        array[channels, 0] for array in (top.index, top.y, top.x, top.value)
+    )
+    position, pixels = np.stack([y, x], axis=-1), images[index]
+    inputs = preprocessor(pixels)
+    explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
+    if explainers["deconvnet"].audit.pools:
+        explainers = {"backprop": explainers["backprop"]} | {
+            f"{rule},\n{title}": Explainer(
+                model, replace(RULES[rule], pool=route), layer=layer
+            )
+            for rule in ("deconvnet", "guided")
+            for title, route in ROUTES.items()
+        }
+    maps = {
+        title: preprocessor.pullback(
+            pixels, explainer(inputs, channel=channels, position=position)
+        )
+        for title, explainer in explainers.items()
+    }
+    names = data.CLASS_NAMES[classifier.meta["dataset"]]
+    pairs = [(names[c], names[k]) for c, k in zip(channels, labels[index], strict=True)]
+    titles = [unit if unit == label else f"{unit} ({label})" for unit, label in pairs]
+    figure, limits = plots.rule_comparison(
+        pixels, maps, row_titles=titles, share="none"
+    )
+    return figure, {
+        "units": f"all of {layer} that fire, {len(channels)} of {len(top.index)}, each "
+        f"at its strongest activation over {len(images)} test images",
+        "titles": "class of the unit (label of the image, where it is another)",
+        "layer": layer,
+        "channel": channels.tolist(),
+        "image": index.tolist(),
+        "label": [label for _, label in pairs],
+        "position": position.tolist(),
+        "activation": _rounded(activation),
+        "scale": "each map has its own; its limits by rule, in units of activation "
+        "per grey level",
+        "limits": {
+            title.replace("\n", " "): _rounded(column)
+            for title, column in zip(maps, limits.T, strict=True)
+        },
+    }
+
+
+def show_patches(
+    classifier: weights.Classifier,
+    images: np.ndarray,
+    layer: str,
+    top: patches.Top,
+    n: int,
+) -> tuple[Figure, dict]:
+    """The nine patches that excite some units of a layer most, with guided backprop.
+
+    Args:
+        classifier: A network with its preprocessing.
+        images: uint8 `(n, height, width, 3)`.
+        layer: A hidden layer.
+        top: Its nine strongest activations over these images.
+        n: Number of units, at equal distances among those that fire in nine images.
+
+    Returns:
+        The figure, and what its caption needs.
+
+    Raises:
+        ValueError: If fewer than `n` units fire in nine images.
+    """
+    model, preprocessor = classifier.model, classifier.preprocessor
+    width = len(top.index)
+    channels = spaced(np.flatnonzero(top.value[:, -1] > 0), n)
+    top = patches.Top(*(array[channels] for array in top))
+    pixels = patches.gather(images, top.index)
+    flat = pixels.reshape(-1, *images.shape[1:])
+    at_inputs = Explainer(model, "guided", layer=layer)(
+        preprocessor(flat),
+        channel=channels.repeat(top.index.shape[1]),
+        position=np.stack([top.y, top.x], axis=-1).reshape(-1, 2),
+    )
+    maps = preprocessor.pullback(flat, at_inputs).reshape(pixels.shape)
+    figure, limits = plots.top_patches(
+        patches.crop(pixels / 255, top.box, np.nan),
+        patches.crop(maps, top.box, np.nan),
+        row_titles=[f"{layer}, {channel}" for channel in channels],
+    )
+    return figure, {
+        "units": f"{n} of {width} of {layer}, at equal distances "
+        f"among those that fire in nine of {len(images)} test images",
+        "layer": layer,
+        "channel": channels.tolist(),
+        "image": top.index.tolist(),
+        "position": np.stack([top.y, top.x], axis=-1).tolist(),
+        "activation": [_rounded(row) for row in top.value],
+        "scale": "the maps of a unit share one; its limits by unit, in units of "
+        "activation per grey level",
+        "limits": _rounded(limits),
+    }
+
+
+def spaced(units: np.ndarray, n: int) -> np.ndarray:
+    """`n` of the given units, at equal distances from the first on."""
+    if len(units) < n:
+        raise ValueError(
+            f"{n} units were asked for. Received: {len(units)} units that fire"
+        )
+    return units[np.arange(n) * len(units) // n]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG in which a pixel of the canvas is a square of whole dots."""
+    axes = figure.axes[0]
+    inches = axes.get_position().width * figure.get_figwidth()
+    dots = ZOOM * axes.images[0].get_array().shape[1]
+    figure.savefig(path, dpi=dots / inches, pil_kwargs={"optimize": True})
+
+
+def source(path: Path, classifier: weights.Classifier) -> dict:
+    """Which weights a picture is of."""
+    keys = ("architecture", "dataset", "preset", "seed", "error")
+    facts = {key: classifier.meta.get(key) for key in keys}
+    return {"file": path.name, "sha256": weights.sha256(path), **facts}
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.3g}") for value in values]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

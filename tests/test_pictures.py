@@ -1,0 +1,148 @@
+"""The paper's comparison figures: what is drawn is what the facts beside it say."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from matplotlib import image as png
+
+from allconv import data, networks, plots, preprocessing, shapes, weights
+from experiments import pictures
+
+IMAGES, LABELS = shapes.draw(40)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The whole script on two networks of random weights and forty images."""
+    folder = tmp_path_factory.mktemp("pictures")
+    keras.utils.set_random_seed(0)
+    preprocessor = preprocessing.MeanStd().fit(IMAGES)
+    files = []
+    for name in pictures.NETWORKS:
+        model = networks.build(name, kernel_initializer="he_normal")
+        files.append(folder / f"{name}.h5")
+        weights.save(files[-1], model, name, preprocessor, "shapes", _meta())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *_: (None, (IMAGES, LABELS)))
+        arguments = ["--weights", *map(str, files), "--output", str(folder)]
+        assert pictures.main(arguments) == 0
+    return folder, json.loads((folder / "pictures.json").read_text())
+
+
+def _meta():
+    return {"input_shape": [32, 32, 3], "preset": "none", "seed": 0, "error": 90.0}
+
+
+def _maps(classifier, layer):
+    """All activations of a layer, the plain way."""
+    model = classifier.model
+    part = keras.Model(model.input, model.get_layer(layer).output)
+    return part(classifier.preprocessor(IMAGES)).numpy()
+
+
+def test_every_picture_is_small_and_has_its_facts(drawn):
+    folder, facts = drawn
+    assert {path.name for path in folder.glob("*.png")} == set(facts)
+    assert len(facts) == len(pictures.NETWORKS) + len(pictures.HIDDEN)
+    for name, fact in facts.items():
+        assert (folder / name).stat().st_size < 400_000
+        assert png.imread(folder / name)[..., :3].std() > 0.05
+        source = folder / fact["weights"]["file"]
+        assert fact["weights"]["sha256"] == weights.sha256(source)
+        assert fact["weights"]["error"] == 90.0
+
+
+def test_all_classes_are_shown_at_their_strongest(drawn):
+    folder, facts = drawn
+    for network, layer in pictures.NETWORKS.items():
+        fact = facts[f"rules_{network}.png"]
+        maps = _maps(weights.load(folder / f"{network}.h5"), layer)
+        assert fact["channel"] == list(range(10))
+        for c in range(10):
+            n, place = fact["image"][c], tuple(fact["position"][c])
+            assert maps[n, *place, c] == pytest.approx(maps[..., c].max(), rel=1e-5)
+            assert fact["activation"][c] == pytest.approx(maps[..., c].max(), rel=6e-3)
+
+
+def test_limits_are_those_of_the_gradient_at_the_pixels(drawn):
+    """Backprop is the plain gradient, through the preprocessing too."""
+    folder, facts = drawn
+    for network, layer in pictures.NETWORKS.items():
+        fact = facts[f"rules_{network}.png"]
+        classifier = weights.load(folder / f"{network}.h5")
+        part = keras.Model(
+            classifier.model.input, classifier.model.get_layer(layer).output
+        )
+        mean, std = classifier.preprocessor.mean, classifier.preprocessor.std
+        pixels = tf.constant(IMAGES[fact["image"]], tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            maps = part((pixels - mean) / std)
+            places = [[n, *p, n] for n, p in enumerate(fact["position"])]
+            total = tf.reduce_sum(tf.gather_nd(maps, places))
+        expected = [plots.signed_limit(m) for m in tape.gradient(total, pixels).numpy()]
+        np.testing.assert_allclose(fact["limits"]["backprop"], expected, rtol=6e-3)
+
+
+def test_routes_are_compared_only_where_there_is_pooling(drawn):
+    _, facts = drawn
+    assert list(facts["rules_all_cnn_c.png"]["limits"]) == list(pictures.RULES)
+    titles = list(facts["rules_model_c.png"]["limits"])
+    assert len(titles) == 1 + 2 * len(pictures.ROUTES)
+    limits = facts["rules_model_c.png"]["limits"]
+    assert len({tuple(limits[title]) for title in titles}) == len(titles)
+
+
+def test_patches_are_of_units_that_fire_at_their_strongest_places(drawn):
+    folder, facts = drawn
+    classifier = weights.load(folder / "all_cnn_c.h5")
+    for layer, n in pictures.HIDDEN.items():
+        fact = facts[f"patches_{layer}.png"]
+        maps = _maps(classifier, layer)
+        assert len(fact["channel"]) == n == len(fact["limits"])
+        for i, c in enumerate(fact["channel"]):
+            peaks = np.sort(maps[..., c].max(axis=(1, 2)))[::-1][:9]
+            assert peaks[-1] > 0
+            assert fact["activation"][i] == pytest.approx(list(peaks), rel=6e-3)
+            assert len(set(fact["image"][i])) == 9
+
+
+@pytest.mark.parametrize(
+    "units, n, expected",
+    [([3, 4, 5, 6], 2, [3, 5]), ([0, 7, 9], 3, [0, 7, 9]), (range(10), 3, [0, 3, 6])],
+)
+def test_units_are_taken_at_equal_distances(units, n, expected):
+    assert pictures.spaced(np.array(units), n).tolist() == expected
+
+
+def test_too_few_units_are_refused():
+    with pytest.raises(ValueError, match=r"5 units were asked for\. Received: 2"):
+        pictures.spaced(np.arange(2), 5)
+
+
+def test_pixels_are_squares_of_whole_dots(tmp_path):
+    """Whatever the tile: 32 pixels are enlarged twice, 19 three times."""
+    for size, factor in ((32, 2), (19, 3)):
+        images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+        figure, _ = plots.rule_comparison(images, {"a map": np.ones(images.shape)})
+        pictures.save(figure, tmp_path / "a.png")
+        dots = np.round(255 * png.imread(tmp_path / "a.png")[..., :3]).astype(np.uint8)
+        side = pictures.ZOOM * factor
+        enlarged = images[0].repeat(side, axis=0).repeat(side, axis=1)
+        corners = np.argwhere((dots == enlarged[0, 0]).all(axis=-1))
+        length = size * side
+        assert any(
+            np.array_equal(dots[y : y + length, x : x + length], enlarged)
+            for y, x in corners
+        )
+
+
+def test_a_network_without_weights_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    assert pictures.main(["--output", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "model_c is left out: No weights of model_c for cifar10" in out
+    assert not list(tmp_path.iterdir())
