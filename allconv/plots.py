@@ -250,10 +250,8 @@ def _texts(limits):
 
 def _ranges(limits):
     """A note for each column of maps that have limits of their own."""
-    return [
-        f"±{least:.2g}–{greatest:.2g}"
-        for least, greatest in zip(limits.min(axis=0), limits.max(axis=0), strict=True)
-    ]
+    ends = ((f"{c.min():.2g}", f"{c.max():.2g}") for c in limits.T)
+    return ["±" + "–".join(dict.fromkeys(pair)) for pair in ends]
 
 
 def _figure(
@@ -286,7 +284,8 @@ def _figure(
     top = 0.05 + 0.17 * max((t.count("\n") + 1 for t in column_titles), default=0)
     bottom = 0.05 + 0.15 * bool(feet) + below
     total = size + (left + right, top + bottom)
-    figure = Figure(figsize=total, dpi=120)
+    # A pixel of the canvas is two dots wide and high: nothing is resampled.
+    figure = Figure(figsize=total, dpi=2 * factor * tiles.shape[3] / inches)
     axes = figure.add_axes((left, bottom, *size) / np.tile(total, 2))
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_frame_on(False)

@@ -34,7 +34,6 @@ from allconv.saliency import Explainer
 FIGURES = Path(__file__).parent / "figures"
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
 HIDDEN = {"conv6": 6, "conv8": 5}  # of All-CNN-C, and how many units
-ZOOM = 2  # dots per pixel of a figure's canvas, a whole number: nothing is resampled
 ROUTES = {
     "switches": "switch",
     "no switches,\ncentre": "centre",
@@ -81,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         for name, (figure, fact) in drawn.items():
             picture = options.output / f"{name}.png"
-            save(figure, picture)
+            figure.savefig(picture, pil_kwargs={"optimize": True})
             facts[picture.name] = {"weights": source(path, classifier), **fact}
             print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
     if not facts:
@@ -213,14 +212,6 @@ def spaced(units: np.ndarray, n: int) -> np.ndarray:
             f"{n} units were asked for. Received: {len(units)} units that fire"
         )
     return units[np.arange(n) * len(units) // n]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG in which a pixel of the canvas is a square of whole dots."""
-    axes = figure.axes[0]
-    inches = axes.get_position().width * figure.get_figwidth()
-    dots = ZOOM * axes.images[0].get_array().shape[1]
-    figure.savefig(path, dpi=dots / inches, pil_kwargs={"optimize": True})
 
 
 def source(path: Path, classifier: weights.Classifier) -> dict:

@@ -123,23 +123,6 @@ def test_too_few_units_are_refused():
         pictures.spaced(np.arange(2), 5)
 
 
-def test_pixels_are_squares_of_whole_dots(tmp_path):
-    """Whatever the tile: 32 pixels are enlarged twice, 19 three times."""
-    for size, factor in ((32, 2), (19, 3)):
-        images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-        figure, _ = plots.rule_comparison(images, {"a map": np.ones(images.shape)})
-        pictures.save(figure, tmp_path / "a.png")
-        dots = np.round(255 * png.imread(tmp_path / "a.png")[..., :3]).astype(np.uint8)
-        side = pictures.ZOOM * factor
-        enlarged = images[0].repeat(side, axis=0).repeat(side, axis=1)
-        corners = np.argwhere((dots == enlarged[0, 0]).all(axis=-1))
-        length = size * side
-        assert any(
-            np.array_equal(dots[y : y + length, x : x + length], enlarged)
-            for y, x in corners
-        )
-
-
 def test_a_network_without_weights_is_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weights, "RELEASED", tmp_path)
     assert pictures.main(["--output", str(tmp_path)]) == 1

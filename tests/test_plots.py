@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib import image as png
 from matplotlib.figure import Figure
 
 from allconv import plots
@@ -121,8 +122,28 @@ def test_rule_comparison_draws_every_map_on_its_stated_scale(images, share):
     if share == "none":
         ends = np.sort(limits, axis=0)[[0, -1]].T
         expected = [f"±{least:.2g}–{greatest:.2g}" for least, greatest in ends]
+        flat = {title: np.stack([array[0]] * 3) for title, array in maps.items()}
+        figure, same = plots.rule_comparison(images, flat, share="none", percentile=95)
+        notes = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+        assert notes == [f"±{limit:.2g}" for limit in same[0]]
     written = [text.get_text() for text in axes.texts if text.get_text()]
     assert written == expected
+
+
+@pytest.mark.parametrize("size, factor", [(32, 2), (19, 3), (64, 1)])
+def test_pixels_are_squares_of_whole_dots(size, factor, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    figure, _ = plots.rule_comparison(images, {"a map": np.ones(images.shape)})
+    figure.savefig(tmp_path / "a.png")
+    dots = png.imread(tmp_path / "a.png")[..., :3]
+    dots = np.round(255 * dots).astype(np.uint8)
+    side = 2 * factor
+    enlarged = images[0].repeat(side, axis=0).repeat(side, axis=1)
+    corners = np.argwhere((dots == enlarged[0, 0]).all(axis=-1))
+    assert any(
+        np.array_equal(dots[y : y + size * side, x : x + size * side], enlarged)
+        for y, x in corners
+    )
 
 
 def test_float_and_grey_images_are_drawn_as_they_are(images):
