@@ -55,16 +55,16 @@ def test_every_picture_is_small_and_has_its_facts(drawn):
         assert fact["weights"]["error"] == 90.0
 
 
-def test_all_classes_are_shown_at_their_strongest(drawn):
+def test_all_classes_that_fire_are_shown_at_their_strongest(drawn):
     folder, facts = drawn
     for network, layer in pictures.NETWORKS.items():
         fact = facts[f"rules_{network}.png"]
         maps = _maps(weights.load(folder / f"{network}.h5"), layer)
-        assert fact["channel"] == list(range(10))
-        for c in range(10):
-            n, place = fact["image"][c], tuple(fact["position"][c])
+        assert fact["channel"] == np.flatnonzero(maps.max(axis=(0, 1, 2))).tolist()
+        for i, c in enumerate(fact["channel"]):
+            n, place = fact["image"][i], tuple(fact["position"][i])
             assert maps[n, *place, c] == pytest.approx(maps[..., c].max(), rel=1e-5)
-            assert fact["activation"][c] == pytest.approx(maps[..., c].max(), rel=6e-3)
+            assert fact["activation"][i] == pytest.approx(maps[..., c].max(), rel=6e-3)
 
 
 def test_limits_are_those_of_the_gradient_at_the_pixels(drawn):
@@ -81,7 +81,12 @@ def test_limits_are_those_of_the_gradient_at_the_pixels(drawn):
         with tf.GradientTape() as tape:
             tape.watch(pixels)
             maps = part((pixels - mean) / std)
-            places = [[n, *p, n] for n, p in enumerate(fact["position"])]
+            places = [
+                [n, *place, channel]
+                for n, (place, channel) in enumerate(
+                    zip(fact["position"], fact["channel"], strict=True)
+                )
+            ]
             total = tf.reduce_sum(tf.gather_nd(maps, places))
         expected = [plots.signed_limit(m) for m in tape.gradient(total, pixels).numpy()]
         np.testing.assert_allclose(fact["limits"]["backprop"], expected, rtol=6e-3)
