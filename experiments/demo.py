@@ -59,7 +59,11 @@ def main() -> int:
         network, recipe = classifier.meta["architecture"], classifier.meta["preset"]
         if network == "all_cnn_c" and explained is None:
             explained = classifier  # the best comes first
-        number = paper.TABLE_3.get(network) if dataset == "cifar10" else None
+        number = None
+        if dataset == "cifar10":
+            augmented = presets.get(recipe).augmentation != "none"
+            table = paper.CIFAR10_AUGMENTED if augmented else paper.TABLE_3
+            number = table.get(network)
         published = f"{number.value:.2f} %" if number else ""
         print(
             f"   {network:18}{recipe:22}{published:>8}{result.error:6.2f} %", flush=True
