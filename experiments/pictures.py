@@ -11,11 +11,11 @@ The comparisons of 'Striving for Simplicity', section 3.4, on CIFAR-10's test im
     python -m experiments.pictures --weights FILE ...  # other weights than the released
 
 Expected: without switches the deconvnet draws grids and blurs that owe nothing to the
-image, while guided backprop stays sharp. Nothing is picked by eye. Of the last layer every unit that
-ever fires, a class, is shown at its strongest activation over the test set; of a hidden
-layer, units at equal distances among those that fire in nine images. What was chosen,
-and the limit of every scale, is in `pictures.json`. Maps are per grey level of the raw
-image.
+image, while guided backprop stays sharp. Nothing is picked by eye. Of the last layer
+every unit that ever fires, a class, is shown at its strongest activation over the test
+set; of a hidden layer, units at equal distances among those that fire in nine images.
+What was chosen, and the limit of every scale, is in `pictures.json`. Maps are per grey
+level of the raw image.
 """
 
 import argparse
