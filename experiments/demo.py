@@ -84,7 +84,7 @@ def main() -> int:
     names = [data.CLASS_NAMES[dataset][labels[i]] for i in chosen]
     figure, _ = plots.rule_comparison(pixels, maps, row_titles=names, share="none")
     picture = FOLDER / "rules.png"
-    figure.savefig(picture, dpi=200)
+    figure.savefig(picture)
     print(f"   {explainer.audit}\n   {picture}")
     return 0
 
