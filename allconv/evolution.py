@@ -162,7 +162,7 @@ def evolution(
                     f"`channels` should be from 0 to {len(top.index) - 1} for layer "
                     f"{layer!r}. Received: channels={channels.tolist()}"
                 )
-            top = patches.Top(*(array[channels, 0] for array in top))
+            top = top.select((channels, 0))
             places.append(top)
             if project is not None:
                 where = np.stack([top.y, top.x], axis=1)

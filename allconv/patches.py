@@ -41,6 +41,10 @@ class Top(NamedTuple):
     value: np.ndarray
     box: np.ndarray
 
+    def select(self, channels) -> "Top":
+        """Those of some channels: whatever indexes the arrays' first axis."""
+        return Top(*(array[channels] for array in self))
+
 
 def top_activations(
     model: keras.Model,

@@ -7,7 +7,7 @@ units of a network, a layer at a time.
         plots.top_patches(units.pictures[:8], units.maps["guided"][:8])
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -66,10 +66,10 @@ def look(
     Raises:
         ValueError: As `patches.top_activations` and `saliency.Explainer`.
     """
-    model, preprocessor = classifier.model, classifier.preprocessor
+    model = classifier.model
     if layers is None:
         layers = convolutions(model)
-    inputs = preprocessor(images)
+    inputs = classifier.preprocessor(images)
     tops = patches.top_activations(model, inputs, layers, k, progress=progress)
     total = sum(len(top.index) for top in tops.values())
     with tqdm(total=total, unit="unit", disable=not progress) as bar:
@@ -80,19 +80,12 @@ def look(
                 box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
             parts = {rule: [] for rule in RULES}
             for start in range(0, len(top.index), _CHUNK):
-                some = slice(start, start + _CHUNK)
-                index = top.index[some]
-                pixels = images[index.ravel()]
-                neurons = {
-                    "channel": np.arange(start, start + len(index)).repeat(k),
-                    "position": np.stack([top.y[some], top.x[some]], -1).reshape(-1, 2),
-                }
-                for rule, explainer in explainers.items():
-                    at_inputs = explainer(inputs[index.ravel()], **neurons)
-                    maps = preprocessor.pullback(pixels, at_inputs)
-                    maps = maps.reshape(*index.shape, *maps.shape[1:])
-                    parts[rule].append(patches.crop(maps, box[some], np.nan))
-                bar.update(len(index))
+                channels = np.arange(start, min(start + _CHUNK, len(top.index)))
+                some = top.select(channels)
+                maps = explain_top(classifier, explainers, images, some, channels)
+                for rule in RULES:
+                    parts[rule].append(patches.crop(maps[rule], box[channels], np.nan))
+                bar.update(len(channels))
             whole = patches.gather(images, top.index) / np.float32(255)
             yield Units(
                 layer,
@@ -100,6 +93,41 @@ def look(
                 patches.crop(whole, box, np.nan),
                 {rule: np.concatenate(maps) for rule, maps in parts.items()},
             )
+
+
+def explain_top(
+    classifier: Classifier,
+    explainers: Mapping[str, Explainer],
+    images: np.ndarray,
+    top: patches.Top,
+    channels: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Explain the strongest activations of some channels, on the pixels.
+
+    Args:
+        classifier: A network with its preprocessing.
+        explainers: Of its layer that `top` is of, by name.
+        images: uint8 `(n, height, width, 3)`, before preprocessing.
+        top: The activations, `(len(channels), k)`.
+        channels: Numbers of the channels.
+
+    Returns:
+        By name of the explainer: float32 `(len(channels), k, height, width, 3)`, per
+        grey level of the raw image.
+    """
+    pixels = images[top.index.ravel()]
+    inputs = classifier.preprocessor(pixels)
+    neurons = {
+        "channel": channels.repeat(top.index.shape[1]),
+        "position": np.stack([top.y, top.x], axis=-1).reshape(-1, 2),
+    }
+    shape = (*top.index.shape, *images.shape[1:])
+    return {
+        name: classifier.preprocessor.pullback(
+            pixels, explainer(inputs, **neurons)
+        ).reshape(shape)
+        for name, explainer in explainers.items()
+    }
 
 
 def convolutions(model: keras.Model) -> list[str]:

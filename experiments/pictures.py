@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 from allconv import checkpoint, data, patches, plots, weights
 from allconv.rules import RULES
 from allconv.saliency import Explainer
+from allconv.units import explain_top
 
 FIGURES = Path(__file__).parent / "figures"
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
@@ -107,9 +108,7 @@ def compare_rules(
     images, labels = test
     model, preprocessor = classifier.model, classifier.preprocessor
     channels = np.flatnonzero(top.value[:, 0] > 0)
-    index, y, x, activation = (
-        array[channels, 0] for array in (top.index, top.y, top.x, top.value)
-    )
+    index, y, x, activation, _ = top.select((channels, 0))
     position, pixels = np.stack([y, x], axis=-1), images[index]
     inputs = preprocessor(pixels)
     explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
@@ -174,18 +173,12 @@ def show_patches(
     Raises:
         ValueError: If fewer than `n` units fire in nine images.
     """
-    model, preprocessor = classifier.model, classifier.preprocessor
     width = len(top.index)
     channels = spaced(np.flatnonzero(top.value[:, -1] > 0), n)
-    top = patches.Top(*(array[channels] for array in top))
+    top = top.select(channels)
+    guided = {"guided": Explainer(classifier.model, "guided", layer=layer)}
+    maps = explain_top(classifier, guided, images, top, channels)["guided"]
     pixels = patches.gather(images, top.index)
-    flat = pixels.reshape(-1, *images.shape[1:])
-    at_inputs = Explainer(model, "guided", layer=layer)(
-        preprocessor(flat),
-        channel=channels.repeat(top.index.shape[1]),
-        position=np.stack([top.y, top.x], axis=-1).reshape(-1, 2),
-    )
-    maps = preprocessor.pullback(flat, at_inputs).reshape(pixels.shape)
     figure, limits = plots.top_patches(
         patches.crop(pixels / 255, top.box, np.nan),
         patches.crop(maps, top.box, np.nan),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allconv import data, occlusion, patches, probe_plots, saliency
+from allconv import data, occlusion, patches, probe_plots, saliency, units
 from allconv import evolution as epochs
 from allconv import invariance as moved
 from experiments.zfnet_subject import NotRunError, Subject
@@ -22,17 +22,14 @@ def strongest(subject: Subject) -> list[Path]:
     for layer, top in tops.items():
         alive = np.flatnonzero(top.value[:, -1] > 0)
         channels = np.sort(rng.choice(alive, min(3, len(alive)), replace=False))
-        top = patches.Top(*(array[channels] for array in top))
-        pictures = patches.gather(subject.images, top.index)
+        top = top.select(channels)
         explainer = saliency.Explainer(
             subject.model, "deconvnet", layer=layer, seed="activation"
         )
-        maps = explainer(
-            subject.inputs(pictures.reshape(-1, *pictures.shape[2:])),
-            channel=np.repeat(channels, top.index.shape[1]),
-            position=np.stack([top.y, top.x], axis=-1).reshape(-1, 2),
-        )
-        maps = subject.pixels(pictures, maps.reshape(pictures.shape))
+        maps = units.explain_top(
+            subject.classifier, {layer: explainer}, subject.images, top, channels
+        )[layer]
+        pictures = patches.gather(subject.images, top.index)
         panels[layer] = probe_plots.Panel(
             channels,
             patches.crop(pictures / 255, top.box, np.nan),
