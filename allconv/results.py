@@ -6,7 +6,7 @@ deviation over seeds. What was not run says so; diverged runs are counted, not d
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,9 +171,11 @@ def _text(lines: list[list[str]]) -> str:
     )
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    rule = ["---", "---"] + ["---:"] * (len(COLUMNS) - 2)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
+    """A Markdown table: its head and its rows, all but `left` columns set right."""
+    head, *rows = lines
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
 
 
 def _latex(lines: list[list[str]]) -> str:
@@ -195,4 +197,4 @@ def _csv(lines: list[list[str]]) -> str:
     return "\n".join(",".join(c.replace(",", "") for c in line) for line in lines)
 
 
-STYLES = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
+STYLES = {"text": _text, "markdown": markdown, "latex": _latex, "csv": _csv}

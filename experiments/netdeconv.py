@@ -48,7 +48,7 @@ COLUMNS = (
 
 def table(records: list[dict]) -> str:
     """Markdown: accuracy in % after one epoch, the paper's number beside ours."""
-    lines = [COLUMNS, ("---", "---", *["---:"] * 6)]
+    lines = [COLUMNS]
     for name, (network, dataset) in TABLE_1.items():
         published = paper.WHITENING[network, dataset]
         batch, deconv = (
@@ -62,7 +62,7 @@ def table(records: list[dict]) -> str:
             for ours in (batch, deconv)
         ]
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return results.markdown(lines)
 
 
 def accuracy(summary: results.Summary) -> str:

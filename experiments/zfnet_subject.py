@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image  # Matplotlib's own dependency
 
-from allconv import data, train, weights
+from allconv import data, results, train, weights
 
 NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
 
@@ -119,7 +119,6 @@ class Subject:
         """Save a table as Markdown."""
         path = self.out / "tables" / f"zfnet_{name}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rule = ["---", *["---:"] * (len(head) - 1)]
-        lines = [f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows)]
-        path.write_text("\n".join([title, "", *lines, ""]))
+        table = results.markdown([head, *rows], left=1)
+        path.write_text(f"{title}\n\n{table}\n")
         return path
