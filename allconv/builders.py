@@ -12,7 +12,7 @@ def named_builder(
     """A public builder such as `AllCNNC`: `build` with the network's name filled in.
 
     Args:
-        build: `models.build` or `zfnet.build`.
+        build: `build` of `models`, `zfnet` or `classics`.
         key: The network's name.
         title: The builder's own name.
         classes: Default number of classes.
@@ -46,12 +46,19 @@ def named_builder(
     return builder
 
 
-def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
-    """Refuse arguments about the end of a network that cannot be meant.
+def check_common(
+    input_shape: tuple, include_top: bool, pooling: str | None, classes: int, dropout
+) -> None:
+    """Refuse what no network can be built with.
 
     Raises:
         ValueError: Naming the argument, what it should be and what it is.
     """
+    if len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` should be (height, width, channels). "
+            f"Received: input_shape={input_shape}"
+        )
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
@@ -65,17 +72,21 @@ def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
         raise ValueError(
             f"`classes` should be a positive integer. Received: classes={classes!r}"
         )
-
-
-def check_dropout(dropout: float) -> None:
-    """Refuse a factor on dropout rates that is none.
-
-    Raises:
-        ValueError: If it is not from 0 to 1.
-    """
     if not 0 <= dropout <= 1:
         raise ValueError(
             f"`dropout` should be a factor from 0 to 1. Received: dropout={dropout!r}"
+        )
+
+
+def check_norm(norm: str) -> None:
+    """Refuse a normalisation that there is not.
+
+    Raises:
+        ValueError: Naming those that there are.
+    """
+    if norm not in ("none", "batch", "deconv"):
+        raise ValueError(
+            f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
         )
 
 

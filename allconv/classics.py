@@ -19,7 +19,13 @@ import keras
 from keras import layers, ops
 
 from allconv.batchnorm import BatchNormalization
-from allconv.builders import check_dropout, check_top, finish, named_builder, pool_map
+from allconv.builders import (
+    check_common,
+    check_norm,
+    finish,
+    named_builder,
+    pool_map,
+)
 from allconv.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
 
 
@@ -303,23 +309,14 @@ def _network(name: str) -> Network:
 
 
 def _check(network, input_shape, include_top, pooling, classes, dropout, norm) -> None:
-    if len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` should be (height, width, channels). "
-            f"Received: input_shape={input_shape}"
-        )
+    check_common(input_shape, include_top, pooling, classes, dropout)
     smallest = 2 ** sum(isinstance(row, Pool) for row in network.rows)
     if any(n is not None and n < smallest for n in input_shape[:2]):
         raise ValueError(
             f"This network needs images of at least {smallest} x {smallest} pixels. "
             f"Received: input_shape={input_shape}"
         )
-    check_top(include_top, pooling, classes)
-    if norm not in ("none", "batch", "deconv"):
-        raise ValueError(
-            f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
-        )
-    check_dropout(dropout)
+    check_norm(norm)
 
 
 def _builder(key: str) -> Callable[..., keras.Model]:

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
 
 def fold(model: keras.Model) -> keras.Model:
     """Replaces normalising layers by the plain layers they are in inference.
@@ -114,9 +116,6 @@ def _norms(model):
         and sum(norm is second for _, second in pairs) == 1
         and not any(conv.output is output for output in model.outputs)
     }
-
-
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def _copy(layer, copies, norms):

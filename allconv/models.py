@@ -11,7 +11,13 @@ import keras
 from keras import layers
 
 from allconv import architectures
-from allconv.builders import check_dropout, check_top, finish, named_builder, pool_map
+from allconv.builders import (
+    check_common,
+    check_norm,
+    finish,
+    named_builder,
+    pool_map,
+)
 
 NAMES = architectures.NAMES
 
@@ -131,11 +137,7 @@ def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
 
 
 def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> None:
-    if len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` should be (height, width, channels). "
-            f"Received: input_shape={input_shape}"
-        )
+    check_common(input_shape, include_top, pooling, classes, dropout)
     for n in input_shape[:2]:
         if n is not None and min(architectures.map_sizes(name, n)) < 1:
             smallest = architectures.smallest_input(name)
@@ -143,12 +145,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
                 f"{name} needs images of at least {smallest} x {smallest} pixels. "
                 f"Received: input_shape={input_shape}"
             )
-    check_top(include_top, pooling, classes)
-    if norm not in ("none", "batch", "deconv"):
-        raise ValueError(
-            f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
-        )
-    check_dropout(dropout)
+    check_norm(norm)
 
 
 def _builder(key: str) -> Callable[..., keras.Model]:

@@ -255,7 +255,6 @@ _ROWS = (
             epochs=10,
             learning_rate=0.05 if norm == "none" else 0.1,
             initializer="he_normal",
-            validate_every=1,
         )
         for norm in ("none", "batch", "deconv")
     ),

@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from allconv.builders import check_dropout, check_top, finish, named_builder, pool_map
+from allconv.builders import check_common, finish, named_builder, pool_map
 from allconv.grouped import GroupedConv2D
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
@@ -306,7 +306,8 @@ def _network(name: str) -> Network:
 
 
 def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> None:
-    if len(input_shape) != 3 or None in input_shape:
+    check_common(input_shape, include_top, pooling, classes, dropout)
+    if None in input_shape:
         raise ValueError(
             "`input_shape` should be (height, width, channels), all known. "
             f"Received: input_shape={input_shape}"
@@ -317,8 +318,6 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
                 f"{name} is made for images of {_network(name).input_size} pixels; "
                 f"these are too small. Received: input_shape={input_shape}"
             )
-    check_top(include_top, pooling, classes)
-    check_dropout(dropout)
     if norm != "none":
         raise ValueError(
             f"{name} has local response normalisation: `norm` should be 'none'. "

@@ -39,7 +39,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
         preprocessing |= {"file": shared.name, "sha256": weights.sha256(shared)}
     path = weights.RELEASED / f"{meta['preset']}-seed{meta['seed']}.h5"
     _, (images, labels) = data.load(dataset, data_dir)
-    kept = {k: meta[k] for k in ("preset", "seed", "input_shape")}
+    kept = {k: meta[k] for k in ("preset", "seed")}
     found = {"error": record["error"], "wrong": record["wrong"]}
     for _ in range(2):  # the second time with the error that the small file has
         weights.save(
