@@ -241,8 +241,8 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     """Two rows per feature map, one column per epoch, as in Figure 4.
 
     What the strongest unit saw, and below it the projection, if there is one, cut to
-    the unit's receptive field like the picture. The epochs of one feature map share a
-    scale, so that its growth is seen.
+    the unit's receptive field like the picture; light grey is beyond the border. The
+    epochs of one feature map share a scale, so that its growth is seen.
 
     Args:
         pictures: All images that were searched, `(n, height, width, channels)`.
@@ -255,17 +255,16 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     axes = figure.subplots(channels * kinds, epochs, squeeze=False)
     for c in range(channels):
         for e in range(epochs):
-            # float, so that what lies beyond the border can be left white
             picture = pictures[result.index[e, c]]
             scale = 255.0 if picture.dtype == np.uint8 else 1.0
             axes[c * kinds, e].imshow(
-                crop((picture / scale)[None], result.box[e, c][None], fill=1.0)[0]
+                crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0]
             )
             if kinds == 2:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
                 axes[c * kinds + 1, e].imshow(
-                    crop(shown[None], result.box[e, c][None], fill=0.5)[0]
+                    crop(shown[None], result.box[e, c][None], fill=BEYOND)[0]
                 )
         axes[c * kinds, 0].set_ylabel(f"map {result.channels[c]}", fontsize="small")
     for axis, epoch in zip(axes[0], result.epochs, strict=True):
