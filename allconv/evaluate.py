@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from allconv import pipeline
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -64,7 +66,8 @@ def evaluate(
             "One label for each image is needed, and one image at least. "
             f"Received: {len(inputs)} images, {len(labels)} labels"
         )
-    outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
+    batches = pipeline.in_order(inputs, batch_size=batch_size)
+    outputs = model.predict(batches, verbose=0)
     return score(outputs, labels)
 
 

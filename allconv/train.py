@@ -155,8 +155,8 @@ def fit(
     ).map(one_hot)
     validation = {}
     if preset.validate_every:
-        held = tf.data.Dataset.from_tensor_slices((inputs.x_test, inputs.y_test))
-        validation["validation_data"] = held.batch(250).map(one_hot)
+        held = pipeline.in_order(inputs.x_test, inputs.y_test, batch_size=250)
+        validation["validation_data"] = held.map(one_hot)
         validation["validation_freq"] = preset.validate_every
     model.fit(
         batches,

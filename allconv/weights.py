@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from allconv import checkpoint, data, networks
+from allconv import checkpoint, data, networks, pipeline
 from allconv.preprocessing import KINDS
 
 RELEASED = Path(__file__).resolve().parent.parent / "weights"
@@ -37,7 +37,8 @@ class Classifier:
     def predict(self, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
         """Class probabilities `(n, classes)` of raw uint8 images."""
         inputs = self.preprocessor(images)
-        return self.model.predict(inputs, batch_size=batch_size, verbose=0)
+        batches = pipeline.in_order(inputs, batch_size=batch_size)
+        return self.model.predict(batches, verbose=0)
 
 
 def save(

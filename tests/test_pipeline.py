@@ -161,3 +161,22 @@ def test_bad_batch_size():
         take(1, batch_size=24)
     with pytest.raises(ValueError, match="Received: batch_size=0"):
         take(1, batch_size=0)
+
+
+def test_in_order_gives_the_arrays_back_whatever_the_batch():
+    x, y = np.arange(10.0).reshape(5, 2), np.arange(5)
+    pairs = list(pipeline.in_order(x, y, batch_size=2))
+    assert [len(a) for a, _ in pairs] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate([a for a, _ in pairs]), x)
+    np.testing.assert_array_equal(np.concatenate([b for _, b in pairs]), y)
+    (alone,) = pipeline.in_order(x, batch_size=9)
+    np.testing.assert_array_equal(alone, x)
+
+
+def test_no_tuner_holds_the_end_of_an_epoch_up():
+    x, y = np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, int)
+    for dataset in (
+        pipeline.batches(x, y, seed=0, batch_size=2).map(lambda a, b: (b, a)),
+        pipeline.in_order(x, batch_size=2),
+    ):
+        assert dataset.options().autotune.enabled is False
