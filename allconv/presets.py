@@ -179,8 +179,9 @@ SHORT = replace(
 FAST = replace(
     SHORT,
     name="fast_augmented",
-    epochs=14,
-    windows=((0, 24), (8, 28), (11, 32)),
+    preprocessing="gcn_zca",
+    epochs=16,
+    windows=((0, 24), (10, 28), (13, 32)),
     label_smoothing=0.1,
     validate_every=0,
 )

@@ -1,7 +1,7 @@
 """How well can All-CNN-C be trained in an hour and a half on two CPU cores?
 
 Claim: the paper's 7.25 % with flips and shifts took 350 epochs, some 39 hours on this
-kind of machine. `fast_augmented` ends near it in 14 epochs, with batch normalisation
+kind of machine. `fast_augmented` ends near it in 16 epochs, with batch normalisation
 (folded away afterwards), small images first, a rate that rises and falls to 0 and
 smoothed labels. One pass over each test image, the last epoch, nothing chosen on the
 test set.
@@ -11,7 +11,8 @@ test set.
     python -m experiments.fast                           # a second: tables and figure
 
 Choices are made by `TRIALS`: short runs that differ in one thing, measured on 5,000
-training images that they do not see.
+training images that they do not see. Whitened inputs (GCN and ZCA) were 2.7 % better
+than those of mean 0 and variance 1, at the same cost.
 """
 
 import argparse
@@ -29,7 +30,14 @@ RECORDS = HERE / "records"
 TABLES = HERE / "tables"
 FIGURE = HERE / "figures" / "fast.png"
 
-TRIAL = replace(presets.FAST, name="trial", epochs=2, windows=((0, 24),), hold_out=5000)
+TRIAL = replace(
+    presets.FAST,
+    name="trial",
+    preprocessing="mean_std",
+    epochs=2,
+    windows=((0, 24),),
+    hold_out=5000,
+)
 # By name: what differs from `TRIAL`.
 TRIALS = {
     "trial": {},

@@ -45,7 +45,7 @@ def test_results_stand_beside_the_papers_number():
     }
     lines = fast.results_table([record]).splitlines()
     assert lines[2] == "| the paper | 350 | 7.25 |  |  |"
-    assert lines[-1] == "| fast_augmented | 14 | 7.50 | 1 | 80 |"
+    assert lines[-1] == "| fast_augmented | 16 | 7.50 | 1 | 80 |"
     assert "not run" in lines[3]
     (axes,) = fast.figure([record]).axes
     points = [
