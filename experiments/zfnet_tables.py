@@ -175,7 +175,7 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
             classifier = subject.load(preset)
             splits = data.load(target, subject.data_dir)
         except (NotRunError, data.DataError) as error:
-            print(f"transfer, {way}: not run: {error}", flush=True)
+            print(f"transfer: {way} is left out: {error}", flush=True)
             missing.append(str(error))
             columns[way] = columns[f"{way}, untrained"] = {}
             continue
