@@ -71,6 +71,9 @@ class Preset:
         dropout: Factor on the architecture's dropout rates.
         initializer: Keras initialiser of the kernels; None: the network's own. Not in
             the paper; `"lecun_uniform"` is Caffe's `xavier`.
+        score_bias: Where the class scores start: above 0, at this for every image
+            (kernel 0), so that no rectified score is off from the start; 0: wherever
+            `initializer` has it. Of the All-CNN networks only.
         norm: `"none"` (the paper's), `"batch"` or `"deconv"`; see `models.build`.
         label_smoothing: From 0 to 1.
         train_size: Train on the first so many images only; None: on all.
@@ -98,6 +101,7 @@ class Preset:
     weight_decay: float = 1e-3
     dropout: float = 1.0
     initializer: str | None = "lecun_uniform"
+    score_bias: float = 0.0
     norm: str = "none"
     label_smoothing: float = 0.0
     train_size: int | None = None
@@ -328,6 +332,7 @@ def check(preset: Preset) -> None:
         ("momentum", 0, 1),
         ("weight_decay", 0, 1),
         ("warmup", 0, 1),
+        ("score_bias", 0, 1e3),
         ("label_smoothing", 0, 1),
         ("hold_out", 0, 49_999),
         ("validate_every", 0, 1e6),
@@ -337,6 +342,12 @@ def check(preset: Preset) -> None:
             raise ValueError(
                 f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
             )
+    if preset.score_bias and preset.architecture not in architectures.NAMES:
+        raise ValueError(
+            "`score_bias` is for the networks whose class scores are rectified, "
+            f"{', '.join(architectures.NAMES)}. "
+            f"Received: architecture={preset.architecture!r}"
+        )
     epochs = [epoch for epoch, _ in preset.windows]
     if epochs and (epochs[0] != 0 or epochs != sorted(epochs)):
         raise ValueError(

@@ -16,7 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv import checkpoint, networks, pipeline, runtime, weights
+from allconv import (
+    architectures,
+    checkpoint,
+    networks,
+    pipeline,
+    runtime,
+    weights,
+)
 from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
@@ -110,6 +117,12 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
         )
     finally:
         keras.config.set_dtype_policy(before)
+    if preset.score_bias:
+        rows = architectures.get(preset.architecture).rows
+        count = sum(isinstance(row, architectures.Conv) for row in rows)
+        scores = model.get_layer(f"conv{count}")
+        scores.kernel.assign(keras.ops.zeros_like(scores.kernel))
+        scores.bias.assign(keras.ops.full_like(scores.bias, preset.score_bias))
     for variable in model.trainable_variables:
         if preset.weight_decay and variable.name in ("kernel", "bias"):
             # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.

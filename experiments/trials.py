@@ -68,10 +68,12 @@ TRIALS = {
             "budget_trial_xavier": {"initializer": "lecun_uniform"},
             "budget_trial_slow": {"learning_rate": 0.02},
             "budget_trial_undropped": {"dropout": 0.0},
+            "budget_trial_awake": {"score_bias": 1.0},
             "budget_trial_a": MODEL_A,
             "budget_trial_a_xavier": {**MODEL_A, "initializer": "lecun_uniform"},
             "budget_trial_a_slow": {**MODEL_A, "learning_rate": 0.02},
             "budget_trial_a_undropped": {**MODEL_A, "dropout": 0.0},
+            "budget_trial_a_awake": {**MODEL_A, "score_bias": 1.0},
         },
     ),
 }
@@ -85,7 +87,9 @@ def preset(group: str, name: str) -> presets.Preset:
 
 def record_of(recipe: presets.Preset, records: list[dict]) -> dict | None:
     """The record of just this recipe; one that was changed since does not count."""
-    mine = [r for r in records if r["preset"] == recipe.as_dict()]
+    # A field that an older record lacks has what is the default now.
+    defaults = presets.Preset("", "").as_dict()
+    mine = [r for r in records if defaults | r["preset"] == recipe.as_dict()]
     return mine[0] if mine else None
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from allconv import (
-    architectures,
     checkpoint,
     data,
     inputs,
@@ -323,29 +322,17 @@ def test_schedules():
     )
 
 
-def test_shortened_milestones_are_scaled():
-    short = presets.shorten(presets.get("all_cnn_c"), 35)
-    assert short.milestones == (20, 25, 30)
-    assert short.name == "all_cnn_c-35ep"
-    assert presets.shorten(short, 35) is short
-
-
-def test_every_network_of_table_3_has_the_papers_recipe():
-    for name in architectures.NAMES[:12]:
-        preset = presets.get(name)
-        assert replace(preset, name="", architecture="") == replace(
-            presets.PAPER, name="", architecture=""
-        )
-    assert presets.PAPER.momentum == 0.9
-    assert presets.PAPER.weight_decay == 0.001
-    assert presets.PAPER.epochs == 350
-    assert presets.PAPER.milestones == (200, 250, 300)
-    assert presets.PAPER.learning_rate in presets.LEARNING_RATES
-
-
-def test_every_preset_can_be_followed():
-    for preset in presets.PRESETS.values():
-        presets.check(preset)
+def test_class_scores_that_start_on_are_on_and_learn():
+    small = inputs.Inputs(SMALL)
+    model = train.compiled(replace(SMALL, score_bias=2.0), small)
+    last = model.get_layer("global_pool").input
+    before = keras.Model(model.inputs[0], last)(small.x_train[:8])
+    np.testing.assert_array_equal(before, 2.0)
+    names = {layer.output.name: layer for layer in model.layers}
+    scores = names[last.name]
+    assert scores.kernel.shape[-1] == 10
+    model.train_on_batch(small.x_train[:64], keras.ops.one_hot(small.y_train[:64], 10))
+    assert np.abs(np.asarray(scores.kernel.value)).max(axis=(0, 1, 2)).all()
 
 
 @pytest.mark.parametrize(
@@ -356,6 +343,7 @@ def test_every_preset_can_be_followed():
         ({"windows": ((1, 24),)}, "the first of epoch 0"),
         ({"windows": ((0, 0),)}, "1 pixel or more"),
         ({"epochs": 0}, "`epochs` should be from 1"),
+        ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are rectified"),
         ({"momentum": 1.5}, "`momentum` should be from 0 to 1"),
         ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
         ({"batch_size": 97}, "`batch_size` should be from 1 to the 96"),
