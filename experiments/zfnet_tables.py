@@ -175,8 +175,7 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
             classifier = subject.load(preset)
             splits = data.load(target, subject.data_dir)
         except (NotRunError, data.DataError) as error:
-            print(f"transfer: {way} is left out: {error}", flush=True)
-            missing.append(str(error))
+            missing.append(f"{way}: {error}")
             columns[way] = columns[f"{way}, untrained"] = {}
             continue
         keras.utils.set_random_seed(0)
@@ -190,6 +189,8 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
             )
     if len(missing) == len(ways):
         raise NotRunError("; ".join(missing))
+    for text in missing:
+        print(f"transfer: left out, {text}", flush=True)
     rows = []
     for layer, row in {carried.PIXELS: None, **LAYERS}.items():
         cells = [
