@@ -119,6 +119,12 @@ class Preset:
         }
 
 
+def complete(fields: dict) -> dict:
+    """A stored preset's fields; one that an older version lacks has its default."""
+    defaults = Preset("", "").as_dict()
+    return {name: fields.get(name, value) for name, value in defaults.items()}
+
+
 def shorten(preset: Preset, epochs: int) -> Preset:
     """The same recipe in fewer (or more) epochs, its milestones scaled alike."""
     if epochs == preset.epochs:

@@ -28,7 +28,7 @@ from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
 from allconv.keeper import DivergedError, Keeper, restore
-from allconv.presets import AUGMENTATIONS, Preset, check
+from allconv.presets import AUGMENTATIONS, Preset, check, complete
 from allconv.records import record, to_json
 from allconv.schedules import schedule
 
@@ -260,9 +260,7 @@ def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
 
 
 def _same_run(folder: Path, now: dict, then: dict) -> None:
-    # A field that a run of an earlier version lacks has what is the default now.
-    defaults = Preset("", "").as_dict()
-    old = {k: then["preset"].get(k, defaults[k]) for k in now["preset"]}
+    old = complete(then["preset"])
     if now == {**then, "preset": old}:
         return
     differing = [k for k in now if k != "preset" and now[k] != then.get(k)]

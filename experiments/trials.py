@@ -87,10 +87,8 @@ def preset(group: str, name: str) -> presets.Preset:
 
 def record_of(recipe: presets.Preset, records: list[dict]) -> dict | None:
     """The record of just this recipe; one that was changed since does not count."""
-    # A field that an older record lacks has what is the default now.
-    defaults = presets.Preset("", "").as_dict()
-    mine = [r for r in records if defaults | r["preset"] == recipe.as_dict()]
-    return mine[0] if mine else None
+    mine = (r for r in records if presets.complete(r["preset"]) == recipe.as_dict())
+    return next(mine, None)
 
 
 def run(group: str, names: list[str], data_dir: str | None = None) -> None:

@@ -5,10 +5,11 @@ import math
 from dataclasses import replace
 
 import keras
+import numpy as np
 import pytest
 
 from allconv import presets
-from allconv.schedules import schedule
+from allconv.schedules import Linear, schedule
 
 STEPS = 10  # an epoch
 
@@ -44,3 +45,17 @@ def test_cosine():
     rate = schedule(replace(presets.PAPER, epochs=2, schedule="cosine"), STEPS)
     assert isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     assert float(rate(25)) == 0  # after the end
+
+
+def test_rates_of_the_paper_and_of_a_rise_and_fall():
+    steps = schedule(presets.get("all_cnn_c"), 195)
+    rates = [float(steps(e * 195)) for e in (0, 199, 200, 249, 250, 299, 300, 349)]
+    expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    assert float(steps(200 * 195 - 1)) == pytest.approx(0.05)
+    linear = Linear(1.0, 0.2, 100)
+    np.testing.assert_allclose(
+        [float(linear(s)) for s in (0, 9, 19, 20, 99, 100)],
+        [0.05, 0.5, 1.0, 80 / 81, 1 / 81, 0.0],
+        rtol=1e-5,
+    )

@@ -20,7 +20,6 @@ from allconv import (
     inputs,
     keeper,
     presets,
-    schedules,
     train,
     weights,
 )
@@ -306,20 +305,6 @@ def test_weight_decay_is_caffes():
         np.testing.assert_allclose(
             after[1][path], plain - 0.5 * 0.1 * before[path], atol=1e-5
         )
-
-
-def test_schedules():
-    steps = schedules.schedule(presets.get("all_cnn_c"), 195)
-    rates = [float(steps(e * 195)) for e in (0, 199, 200, 249, 250, 299, 300, 349)]
-    expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
-    np.testing.assert_allclose(rates, expected, rtol=1e-6)
-    assert float(steps(200 * 195 - 1)) == pytest.approx(0.05)
-    linear = schedules.Linear(1.0, 0.2, 100)
-    np.testing.assert_allclose(
-        [float(linear(s)) for s in (0, 9, 19, 20, 99, 100)],
-        [0.05, 0.5, 1.0, 80 / 81, 1 / 81, 0.0],
-        rtol=1e-5,
-    )
 
 
 def test_class_scores_that_start_on_are_on_and_learn():
