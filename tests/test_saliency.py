@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from allconv import deconvnet, saliency
+from allconv.neurons import paths
 from allconv.rules import RULES, Rule
 from allconv.saliency import Explainer, explain
+from tests.nets import (
+    MODELS,
+    chain,
+    functional,
+    images,
+    noticeable,
+    sequential,
+    with_weights_of,
+)
 from tests.test_deconvnet import GOLD, gold_network
 
 
@@ -22,13 +32,9 @@ def _same_weights_every_time():
     keras.utils.set_random_seed(0)
 
 
-def images(n=2, size=8, channels=3, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, size, size, channels)).astype("float32")
-
-
-def chain(*rows, size=8, channels=3):
-    return keras.Sequential([keras.Input((size, size, channels)), *rows])
+@pytest.fixture(scope="module")
+def reference():
+    return noticeable()
 
 
 # --- the rules, one rectifier at a time -----------------------------------------------
@@ -176,98 +182,6 @@ def test_engine_agrees_with_explicit_pass(piece):
 # --- every way to write a model -------------------------------------------------------
 
 
-class Subclassed(keras.Model):
-    """Rectifiers in `call` only, some of them in a `tf.function` of its own."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = layers.Conv2D(4, 3, padding="same")
-        self.rest = [layers.Conv2D(4, 3), layers.BatchNormalization()]
-        self.dense = layers.Dense(3)
-
-    @tf.function
-    def rectify(self, x):
-        return tf.nn.relu(x)
-
-    def call(self, x, training=False):
-        x = layers.MaxPooling2D(2)(keras.ops.relu(self.conv1(x)))
-        x = self.rectify(self.rest[1](self.rest[0](x), training=training))
-        return tf.nn.softmax(self.dense(layers.Flatten()(x)))
-
-
-def sequential():
-    return chain(
-        layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1"),
-        layers.MaxPooling2D(2),
-        layers.Conv2D(4, 3, name="conv2"),
-        layers.BatchNormalization(),
-        layers.ReLU(name="relu2"),
-        layers.Flatten(),
-        layers.Dense(3, activation="softmax", name="dense"),
-    )
-
-
-def functional():
-    inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, padding="same", activation=tf.nn.relu, name="conv1")(inputs)
-    x = layers.MaxPooling2D(2)(x)
-    x = layers.BatchNormalization()(layers.Conv2D(4, 3, name="conv2")(x))
-    x = layers.Flatten()(ops.relu(x))
-    x = layers.Softmax()(layers.Dense(3, name="dense")(x))
-    return keras.Model(inputs, x)
-
-
-def nested():
-    bottom = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1"),
-            layers.MaxPooling2D(2),
-        ],
-        name="bottom",
-    )
-    inner = keras.Input((4, 4, 4))
-    x = layers.BatchNormalization()(layers.Conv2D(4, 3, name="conv2")(inner))
-    middle = keras.Model(inner, keras.activations.relu(x), name="middle")
-    top = keras.Sequential(
-        [bottom, keras.Sequential([middle], name="around"), layers.Flatten()],
-        name="top",
-    )
-    return chain(top, layers.Dense(3), layers.Activation("softmax"))
-
-
-def compiled():
-    model = sequential()
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    model.predict(images(), verbose=0)
-    return model
-
-
-MODELS = {
-    "sequential": sequential,
-    "functional": functional,
-    "nested": nested,
-    "subclassed": Subclassed,
-    "compiled": compiled,
-}
-
-
-def with_weights_of(build, reference):
-    model = build()
-    model(images())
-    model.set_weights(reference.get_weights())
-    return model
-
-
-@pytest.fixture(scope="module")
-def reference():
-    """A network with weights that a rectifier and a normalisation notice."""
-    model, rng = sequential(), np.random.default_rng(5)
-    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
-    model.layers[3].moving_variance.assign([0.5, 1, 2, 3])
-    return model
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_way_to_write_a_model_gives_one_map(kind, rule, reference):
@@ -288,17 +202,14 @@ def state_of(model):
     """What an explanation must leave alone, to the bit."""
     return (
         [w.tobytes() for w in model.get_weights()],
-        [sorted(vars(layer)) for _, layer in saliency_paths(model)],
+        [
+            sorted(vars(layer))
+            for layer in (model, *(layer for _, layer in paths(model)))
+        ],
         list(model.losses),
         np.asarray(model(images())).tobytes(),
         tf.config.functions_run_eagerly(),
     )
-
-
-def saliency_paths(model):
-    from allconv.neurons import paths
-
-    return [("", model), *paths(model)]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -340,159 +251,6 @@ def test_backprop_is_the_gradient(reference):
     np.testing.assert_allclose(maps, tape.gradient(score, x), rtol=1e-5, atol=1e-6)
 
 
-# --- the address of a neuron ----------------------------------------------------------
-
-
-def test_addresses(reference):
-    model = with_weights_of(nested, reference)
-    neuron = {"channel": 1, "position": (0, 1)}
-    expected = explain(reference, images(), layer="conv1", **neuron)
-    for address in ("conv1", "top/bottom/conv1"):
-        maps = explain(model, images(), layer=address, **neuron)
-        np.testing.assert_allclose(maps, expected, atol=1e-6)
-    after = explain(reference, images(), layer="relu2", **neuron)
-    names = [path for path, _ in saliency_paths(model) if "middle/re_lu" in path]
-    maps = explain(model, images(), layer=names[0], **neuron)  # an op between layers
-    np.testing.assert_allclose(maps, after, atol=1e-6)
-
-
-def test_shared_layers_are_told_apart():
-    shared = layers.Conv2D(3, 3, padding="same", activation="relu", name="shared")
-    model = chain(shared)
-    inputs = keras.Input((8, 8, 3))
-    twice = keras.Model(inputs, shared(shared(inputs)), name="twice")
-    neuron = {"channel": 0, "position": (4, 4)}
-    once = explain(model, images(), **neuron)
-    maps = explain(twice, images(), layer="shared#0", **neuron)
-    np.testing.assert_array_equal(maps, once)
-    second = explain(twice, images(), layer="shared#1", **neuron)
-    np.testing.assert_array_equal(second, explain(twice, images(), **neuron))
-    assert Explainer(twice).audit.rectifiers == ("shared (Relu)", "shared (Relu)")
-    with pytest.raises(ValueError, match=r"2 times. Use one of shared#0, shared#1"):
-        explain(twice, images(), layer="shared")
-    with pytest.raises(ValueError, match="should be one of shared#0, shared#1"):
-        explain(twice, images(), layer="shared#2")
-
-
-def test_two_layers_of_one_name_are_told_apart():
-    def block(name):
-        conv = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv")
-        return keras.Sequential([keras.Input((8, 8, 3)), conv], name=name)
-
-    model = chain(block("one"), block("two"))
-    with pytest.raises(ValueError, match=r"2 layers named 'conv'. Use one of one/conv"):
-        explain(model, images(), layer="conv")
-    assert explain(model, images(), layer="two/conv").any()
-
-
-def test_before_the_rectifier(reference):
-    """An inactive neuron: nothing after its rectifier, a map before it."""
-    x = images(1)
-    value = layers.Conv2D(4, 3, padding="same")
-    value.build((None, 8, 8, 3))
-    value.set_weights(reference.layers[0].get_weights())
-    place = np.argwhere(value(x)[0].numpy() < -0.1)[0].tolist()
-    neuron = {"layer": "conv1", "channel": place[2], "position": tuple(place[:2])}
-    assert not explain(reference, x, **neuron).any()
-    maps = explain(reference, x, before_rectifier=True, **neuron)
-    expected = deconvnet.reverse(
-        reference, x, "guided", before_rectifier=True, **neuron
-    )
-    assert maps.any()
-    np.testing.assert_allclose(maps, expected, atol=1e-6)
-    with pytest.raises(ValueError, match="'conv2' does not end in a rectifier"):
-        explain(reference, x, layer="conv2", before_rectifier=True)
-    output = chain(reference.layers[0])
-    np.testing.assert_allclose(
-        explain(output, x, before_rectifier=True, channel=1),
-        explain(reference, x, layer="conv1", before_rectifier=True, channel=1),
-        atol=1e-6,
-    )
-
-
-def test_channels_and_positions(reference):
-    explainer = Explainer(reference, "backprop", layer="conv1")
-    assert explainer.neurons == (8, 8, 4)
-    x = images(3)
-    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(x).numpy()
-    each = explainer(x, channel=[0, 3, 1], position=[(0, 0), (7, 7), (2, 5)])
-    for i, (channel, position) in enumerate([(0, (0, 0)), (3, (7, 7)), (1, (2, 5))]):
-        alone = explainer(x[i : i + 1], channel=channel, position=position)
-        np.testing.assert_array_equal(each[i], alone[0])
-    for i, activation in enumerate(maps):  # None and "max": the strongest
-        row, column, channel = np.unravel_index(activation.argmax(), activation.shape)
-        strongest = explainer(x[i : i + 1], channel=channel, position=(row, column))
-        np.testing.assert_array_equal(explainer(x)[i], strongest[0])
-    everywhere = explainer(x, channel=2, position="all")
-    total = sum(explainer(x, channel=2, position=p) for p in np.ndindex(8, 8))
-    np.testing.assert_allclose(everywhere, total, atol=1e-4)
-    predicted = reference(x).numpy().argmax(1)
-    np.testing.assert_array_equal(
-        explain(reference, x), explain(reference, x, target=predicted)
-    )
-
-
-def test_seed_is_one_or_the_activation(reference):
-    neuron = {"layer": "conv1", "channel": 1, "position": "max"}
-    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(
-        images()
-    ).numpy()
-    for rule in RULES:
-        one = explain(reference, images(), rule, **neuron)
-        activation = explain(reference, images(), rule, seed="activation", **neuron)
-        peak = maps[..., 1].max((1, 2))[:, None, None, None]
-        np.testing.assert_allclose(activation, one * peak, rtol=1e-5, atol=1e-6)
-
-
-# --- what has no rule -----------------------------------------------------------------
-
-REFUSED = {
-    "Elu": layers.ELU(),
-    "Selu": layers.Activation("selu"),
-    "Softplus": layers.Activation("softplus"),
-    "Sigmoid": layers.Activation("sigmoid"),
-    "Tanh": layers.Activation("tanh"),
-    "Erfc": layers.Activation("gelu"),
-    "IdentityN": layers.Activation("silu"),
-    "Relu": layers.PReLU(alpha_initializer="ones"),
-    "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
-    "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
-    "Rsqrt": layers.LayerNormalization(),
-    "StopGradient": layers.Lambda(lambda x: x + tf.stop_gradient(x)),
-}
-
-
-@pytest.mark.parametrize("op", REFUSED)
-def test_other_nonlinearities_are_refused_by_name_or_listed(op):
-    REFUSED[op].name = "odd"
-    positive = {"kernel_initializer": keras.initializers.RandomUniform(0.1, 1)}
-    conv = layers.Conv2D(2, 1, activation="relu", **positive)
-    model = chain(conv, REFUSED[op], layers.Dense(2, **positive))
-    for rule in ("guided", "deconvnet"):
-        with pytest.raises(ValueError, match=rf"{rule} says nothing of .*odd \({op}\)"):
-            explain(model, images(), rule)
-    loose = Explainer(model, "guided", strict=False)
-    assert f"odd ({op})" in loose.audit.untouched
-    assert f"odd ({op})" in str(loose.audit)
-    assert loose(images()).any()
-    x = tf.constant(images())
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        score = model(x)[:, 1, 1, 0]
-    maps = saliency.backprop(model, images(), channel=0, position=(1, 1))
-    np.testing.assert_allclose(maps, tape.gradient(score, x), atol=1e-5)
-
-
-def test_a_rule_inside_a_custom_gradient_is_not_claimed():
-    @tf.custom_gradient
-    def straight_through(x):
-        return tf.nn.relu(x), lambda upstream: upstream
-
-    model = chain(layers.Conv2D(2, 1), layers.Lambda(straight_through, name="odd"))
-    with pytest.raises(ValueError, match=r"odd \(IdentityN\)"):
-        explain(model, images())
-
-
 @pytest.mark.parametrize("pack", [list, tuple, lambda x: {"images": x[0]}])
 def test_structured_inputs(pack, reference):
     inputs = keras.Input((8, 8, 3), name="images")
@@ -500,92 +258,6 @@ def test_structured_inputs(pack, reference):
     np.testing.assert_array_equal(
         explain(model, images(), target=1), explain(reference, images(), target=1)
     )
-
-
-def test_what_lies_above_the_neuron_does_not_matter():
-    model = chain(
-        layers.Conv2D(2, 1, activation="relu", name="low"),
-        layers.Activation("gelu"),
-        layers.Dense(2, activation="sigmoid"),
-    )
-    assert explain(model, images(), layer="low").any()
-
-
-def test_concatenated_relu_is_two_rectifiers():
-    inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(2, 3)(inputs)
-    x = layers.Concatenate()([layers.ReLU()(x), layers.ReLU()(-x)])
-    audit = Explainer(keras.Model(inputs, layers.Conv2D(2, 1)(x))).audit
-    assert len(audit.treated) == len(audit.rectifiers) == 2
-
-
-def test_audit_prints_what_was_found():
-    model = chain(
-        layers.Conv2D(2, 3, activation="relu", name="conv1"),
-        layers.MaxPooling2D(2, name="pool1"),
-        layers.ReLU(max_value=3, name="capped"),
-        layers.Lambda(tf.nn.lrn, name="lrn"),
-        layers.Activation("tanh", name="squash"),
-    )
-    audit = Explainer(model, Rule(True, True, "spread"), strict=False).audit
-    assert str(audit).splitlines() == [
-        "2 of 2 rectifiers guided",
-        "rectifiers: conv1 (Relu), capped (Relu)",
-        "max-pooling (spread): pool1 (MaxPool)",
-        "normalisations: lrn (LRN)",
-        "untouched nonlinearities: squash (Tanh)",
-    ]
-
-
-def test_pooling_without_a_route_is_refused():
-    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.GlobalMaxPooling2D())
-    assert explain(model, images()).any()
-    with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
-        explain(model, images(), Rule(True, True, "centre"))
-
-
-def test_model_without_a_rectifier():
-    model = chain(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2))
-    with pytest.raises(ValueError, match="has no rectifier"):
-        explain(model, images(), "guided")
-    assert saliency.backprop(model, images()).any()
-    first = chain(layers.Conv2D(2, 3, name="first"), layers.ReLU())
-    assert explain(first, images(), layer="first").any()  # none below, but one above
-
-
-# --- heads ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        layers.Activation("linear"),
-        layers.Activation("softmax"),
-        layers.Activation("log_softmax"),
-        layers.Activation("sigmoid"),
-        layers.Softmax(dtype="float64"),
-        layers.Lambda(tf.nn.softmax),
-        layers.Reshape((1, 3)),
-    ],
-    ids=["linear", "softmax", "log_softmax", "sigmoid", "float64", "tf", "reshaped"],
-)
-def test_a_class_is_its_logit(head, reference):
-    logits = keras.Sequential(reference.layers[:-1])
-    dense = layers.Dense(3)
-    tail = [layers.Softmax(), layers.Flatten()] if head.name[:7] == "reshape" else []
-    model = keras.Sequential([logits, dense, head, *tail])
-    model.build((None, 8, 8, 3))
-    dense.set_weights(reference.layers[-1].get_weights())
-    maps = explain(model, images(), target=2)
-    np.testing.assert_allclose(
-        maps, deconvnet.reverse(reference, images(), "guided", channel=2), atol=1e-5
-    )
-
-
-def test_softmax_over_another_axis_is_refused():
-    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.Softmax(axis=1))
-    with pytest.raises(ValueError, match="another axis than the last"):
-        explain(model, images())
 
 
 # --- tracing, training, memory --------------------------------------------------------

@@ -1,0 +1,156 @@
+"""The address of a neuron: layer, channel, position, class."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from allconv import deconvnet
+from allconv.neurons import paths
+from allconv.rules import RULES
+from allconv.saliency import Explainer, explain
+from tests.nets import chain, images, nested, noticeable, with_weights_of
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return noticeable()
+
+
+def test_addresses(reference):
+    model = with_weights_of(nested, reference)
+    neuron = {"channel": 1, "position": (0, 1)}
+    expected = explain(reference, images(), layer="conv1", **neuron)
+    for address in ("conv1", "top/bottom/conv1"):
+        maps = explain(model, images(), layer=address, **neuron)
+        np.testing.assert_allclose(maps, expected, atol=1e-6)
+    after = explain(reference, images(), layer="relu2", **neuron)
+    names = [path for path, _ in paths(model) if "middle/re_lu" in path]
+    maps = explain(model, images(), layer=names[0], **neuron)  # an op between layers
+    np.testing.assert_allclose(maps, after, atol=1e-6)
+
+
+def test_shared_layers_are_told_apart():
+    shared = layers.Conv2D(3, 3, padding="same", activation="relu", name="shared")
+    model = chain(shared)
+    inputs = keras.Input((8, 8, 3))
+    twice = keras.Model(inputs, shared(shared(inputs)), name="twice")
+    neuron = {"channel": 0, "position": (4, 4)}
+    once = explain(model, images(), **neuron)
+    maps = explain(twice, images(), layer="shared#0", **neuron)
+    np.testing.assert_array_equal(maps, once)
+    second = explain(twice, images(), layer="shared#1", **neuron)
+    np.testing.assert_array_equal(second, explain(twice, images(), **neuron))
+    assert Explainer(twice).audit.rectifiers == ("shared (Relu)", "shared (Relu)")
+    with pytest.raises(ValueError, match=r"2 times. Use one of shared#0, shared#1"):
+        explain(twice, images(), layer="shared")
+    with pytest.raises(ValueError, match="should be one of shared#0, shared#1"):
+        explain(twice, images(), layer="shared#2")
+
+
+def test_two_layers_of_one_name_are_told_apart():
+    def block(name):
+        conv = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv")
+        return keras.Sequential([keras.Input((8, 8, 3)), conv], name=name)
+
+    model = chain(block("one"), block("two"))
+    with pytest.raises(ValueError, match=r"2 layers named 'conv'. Use one of one/conv"):
+        explain(model, images(), layer="conv")
+    assert explain(model, images(), layer="two/conv").any()
+
+
+def test_before_the_rectifier(reference):
+    """An inactive neuron: nothing after its rectifier, a map before it."""
+    x = images(1)
+    value = layers.Conv2D(4, 3, padding="same")
+    value.build((None, 8, 8, 3))
+    value.set_weights(reference.layers[0].get_weights())
+    place = np.argwhere(value(x)[0].numpy() < -0.1)[0].tolist()
+    neuron = {"layer": "conv1", "channel": place[2], "position": tuple(place[:2])}
+    assert not explain(reference, x, **neuron).any()
+    maps = explain(reference, x, before_rectifier=True, **neuron)
+    expected = deconvnet.reverse(
+        reference, x, "guided", before_rectifier=True, **neuron
+    )
+    assert maps.any()
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="'conv2' does not end in a rectifier"):
+        explain(reference, x, layer="conv2", before_rectifier=True)
+    output = chain(reference.layers[0])
+    np.testing.assert_allclose(
+        explain(output, x, before_rectifier=True, channel=1),
+        explain(reference, x, layer="conv1", before_rectifier=True, channel=1),
+        atol=1e-6,
+    )
+
+
+def test_channels_and_positions(reference):
+    explainer = Explainer(reference, "backprop", layer="conv1")
+    assert explainer.neurons == (8, 8, 4)
+    x = images(3)
+    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(x).numpy()
+    each = explainer(x, channel=[0, 3, 1], position=[(0, 0), (7, 7), (2, 5)])
+    for i, (channel, position) in enumerate([(0, (0, 0)), (3, (7, 7)), (1, (2, 5))]):
+        alone = explainer(x[i : i + 1], channel=channel, position=position)
+        np.testing.assert_array_equal(each[i], alone[0])
+    for i, activation in enumerate(maps):  # None and "max": the strongest
+        row, column, channel = np.unravel_index(activation.argmax(), activation.shape)
+        strongest = explainer(x[i : i + 1], channel=channel, position=(row, column))
+        np.testing.assert_array_equal(explainer(x)[i], strongest[0])
+    everywhere = explainer(x, channel=2, position="all")
+    total = sum(explainer(x, channel=2, position=p) for p in np.ndindex(8, 8))
+    np.testing.assert_allclose(everywhere, total, atol=1e-4)
+    predicted = reference(x).numpy().argmax(1)
+    np.testing.assert_array_equal(
+        explain(reference, x), explain(reference, x, target=predicted)
+    )
+
+
+def test_seed_is_one_or_the_activation(reference):
+    neuron = {"layer": "conv1", "channel": 1, "position": "max"}
+    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(
+        images()
+    ).numpy()
+    for rule in RULES:
+        one = explain(reference, images(), rule, **neuron)
+        activation = explain(reference, images(), rule, seed="activation", **neuron)
+        peak = maps[..., 1].max((1, 2))[:, None, None, None]
+        np.testing.assert_allclose(activation, one * peak, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        layers.Activation("linear"),
+        layers.Activation("softmax"),
+        layers.Activation("log_softmax"),
+        layers.Activation("sigmoid"),
+        layers.Softmax(dtype="float64"),
+        layers.Lambda(tf.nn.softmax),
+        layers.Reshape((1, 3)),
+    ],
+    ids=["linear", "softmax", "log_softmax", "sigmoid", "float64", "tf", "reshaped"],
+)
+def test_a_class_is_its_logit(head, reference):
+    logits = keras.Sequential(reference.layers[:-1])
+    dense = layers.Dense(3)
+    tail = [layers.Softmax(), layers.Flatten()] if head.name[:7] == "reshape" else []
+    model = keras.Sequential([logits, dense, head, *tail])
+    model.build((None, 8, 8, 3))
+    dense.set_weights(reference.layers[-1].get_weights())
+    maps = explain(model, images(), target=2)
+    np.testing.assert_allclose(
+        maps, deconvnet.reverse(reference, images(), "guided", channel=2), atol=1e-5
+    )
+
+
+def test_softmax_over_another_axis_is_refused():
+    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.Softmax(axis=1))
+    with pytest.raises(ValueError, match="another axis than the last"):
+        explain(model, images())
