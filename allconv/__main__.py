@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="every released file; status 1 if one differs",
     )
+    sub.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="say also what a second look at each image, mirrored, makes of it",
+    )
     _data_dir(sub)
 
     sub = command(_table, "table", "Print a table of the paper with our errors beside.")
@@ -293,6 +298,9 @@ def _evaluate(arguments) -> int:
             f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
             f"({result.wrong} of {result.n}; recorded: {meta['error']:.2f} %)"
         )
+        if arguments.mirrored:
+            two_looks = score(classifier.predict(images, mirrored=True), labels)
+            print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
         if arguments.all:
             same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
             print(f"  {meta['preset']}, seed {meta['seed']}: {same}")

@@ -34,11 +34,28 @@ class Classifier:
     preprocessor: object
     meta: dict
 
-    def predict(self, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
-        """Class probabilities `(n, classes)` of raw uint8 images."""
+    def predict(
+        self, images: np.ndarray, batch_size: int = 250, mirrored: bool = False
+    ) -> np.ndarray:
+        """Class probabilities `(n, classes)` of raw uint8 images.
+
+        Args:
+            images: `(n, height, width, 3)`.
+            batch_size: Images a step; bounds the memory.
+            mirrored: Whether each image is seen a second time, left and right swapped,
+                and the mean of both looks is taken: twice the work.
+        """
         inputs = self.preprocessor(images)
-        batches = pipeline.in_order(inputs, batch_size=batch_size)
-        return self.model.predict(batches, verbose=0)
+        looks = (inputs, inputs[:, :, ::-1]) if mirrored else (inputs,)
+        return np.mean(
+            [
+                self.model.predict(
+                    pipeline.in_order(look, batch_size=batch_size), verbose=0
+                )
+                for look in looks
+            ],
+            axis=0,
+        )
 
 
 def save(

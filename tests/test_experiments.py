@@ -98,8 +98,10 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     assert entry["preprocessing"]["file"] == "gcn_zca-shapes.h5"
     assert (tmp_path / "records" / "tiny-seed3.json").exists()
     capsys.readouterr()
-    assert cli.main(["evaluate", "--all"]) == 0
-    assert "as recorded" in capsys.readouterr().out
+    assert cli.main(["evaluate", "--all", "--mirrored"]) == 0
+    out = capsys.readouterr().out
+    assert "as recorded" in out
+    assert f"mirrored look: error {entry['error_mirrored']:.2f} %" in out
     path = weights.RELEASED / entry["file"]
     arrays, meta = checkpoint.read(path)
     checkpoint.write(path, arrays, meta | {"error": meta["error"] + 1})

@@ -32,6 +32,18 @@ def test_a_file_classifies_raw_images_by_itself(saved):
     assert score(expected, np.zeros(40, int)).n == 40
 
 
+def test_a_second_look_is_the_mean_with_the_mirror_image(saved):
+    path, model, preprocessor, images = saved
+    both = [
+        model.predict(preprocessor(images)[:, :, columns], verbose=0)
+        for columns in (range(32), range(31, -1, -1))
+    ]
+    found = weights.load(path).predict(images, mirrored=True)
+    np.testing.assert_allclose(found, (both[0] + both[1]) / 2, atol=1e-6)
+    turned = weights.load(path).predict(images[:, :, ::-1], mirrored=True)
+    np.testing.assert_allclose(turned, found, atol=1e-5)
+
+
 def test_builders_load_files(saved):
     path, model, *_ = saved
     loaded = models.StridedCNNA(weights=path)
