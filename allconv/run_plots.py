@@ -1,4 +1,4 @@
-"""Figures of training runs: learning curves and confusion matrices.
+"""Figures of training runs: learning curves, errors, confusion matrices.
 
 Plain `matplotlib.figure.Figure`s: they are neither shown nor saved here.
 """
@@ -6,6 +6,7 @@ Plain `matplotlib.figure.Figure`s: they are neither shown nor saved here.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -28,8 +29,7 @@ def learning_curves(
     if not curves:
         raise ValueError("There is no curve to draw. Received: curves={}")
     many = len(curves) > 6
-    figure = Figure(figsize=(8 if many else 6, 3.6), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _axes("epoch", ylabel, width=8 if many else 6)
     for i, (label, (epochs, values)) in enumerate(curves.items()):
         if len(epochs) != len(values):
             raise ValueError(
@@ -37,15 +37,50 @@ def learning_curves(
                 f"Received: {len(epochs)} epochs, {len(values)} values"
             )
         axes.plot(epochs, values, marks[i % len(marks)] + "-", ms=3.5, label=label)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(ylabel)
-    axes.grid(alpha=0.3)
     if many:
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     else:
         axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def scatter(
+    points: Mapping[str, Sequence[tuple[float, float, str]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    level: tuple[float, str] | None = None,
+    marks: Sequence[str] = ("o", "s", "D", "^", "v"),
+) -> Figure:
+    """Runs as points, a colour and a mark for each kind.
+
+    Args:
+        points: By label: (x, y, name), the name written beside the point.
+        xlabel: What x is.
+        ylabel: What y is.
+        level: A value of y to draw a line at, and what it is.
+        marks: Matplotlib markers, in turn.
+    """
+    figure, axes = _axes(xlabel, ylabel)
+    for i, (label, group) in enumerate(points.items()):
+        x, y = [p[0] for p in group], [p[1] for p in group]
+        axes.plot(x, y, marks[i % len(marks)], label=label)
+        for *place, name in group:
+            axes.annotate(name, place, (5, 3), textcoords="offset points", fontsize=8)
+    if level is not None:
+        axes.axhline(level[0], color="0.5", lw=1, label=level[1])
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 3.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:

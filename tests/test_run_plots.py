@@ -28,6 +28,23 @@ def test_the_names_of_many_curves_hide_none_of_them():
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
 
 
+def test_points_hold_the_values_and_their_names():
+    figure = run_plots.scatter(
+        {"ours": [(1, 2, "A"), (3, 4, "B")], "theirs": []},
+        xlabel="minutes",
+        ylabel="error",
+        level=(2.5, "paper"),
+    )
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["ours"] == [[1, 2], [3, 4]]
+    assert drawn["theirs"] == []
+    assert [y for _, y in drawn["paper"]] == [2.5, 2.5]
+    assert [text.get_text() for text in axes.texts] == ["A", "B"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("minutes", "error")
+    figure.savefig(io.BytesIO(), format="png")
+
+
 def test_confusion_is_in_per_cent_of_the_true_class():
     figure = run_plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
     (axes,) = figure.axes

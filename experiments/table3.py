@@ -1,0 +1,137 @@
+"""Do the findings of Table 3 hold when a network is trained for minutes, not for hours?
+
+Claims of Springenberg et al. (2015), Table 3, CIFAR-10 without augmentation: in each
+family the Strided network is the worst; All-CNN, whose pooling is learned, is not worse
+than ConvPool; both are better than the network they come from.
+
+The paper's 350 epochs are 39 hours for All-CNN-C on two cores. `presets.BUDGET` has 8,
+with the paper's inputs, optimiser and weight decay and no normalising layers. What is
+left open was chosen once, on training images held back, on All-CNN-C and Model A.
+
+    python -m experiments.trials budget     # half an hour: the choice
+    python -m experiments.queue budget      # 8 hours on two cores: the runs
+    python -m experiments.table3            # a second: the tables and the figure
+"""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from allconv import architectures, paper, presets, results, run_plots
+from allconv.sanity import rank_correlation
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records"
+TABLES = HERE / "tables"
+FIGURE = HERE / "figures" / "table3.png"
+
+NETWORKS = architectures.NAMES[:12]
+FAMILIES = {"a": NETWORKS[:4], "b": NETWORKS[4:8], "c": NETWORKS[8:]}
+# In words, and by how much it holds, in %: of the errors of (base, Strided, ConvPool,
+# All-CNN). Below 0 it does not.
+CLAIMS = {
+    "Strided is the worst, by": lambda base, strided, pool, conv: (
+        strided - max(base, pool, conv)
+    ),
+    "All-CNN is not worse than ConvPool, but better by": (
+        lambda base, strided, pool, conv: pool - conv
+    ),
+    "ConvPool and All-CNN are better than the base, by": (
+        lambda base, strided, pool, conv: base - max(pool, conv)
+    ),
+}
+
+
+def summaries(records: list[dict]) -> dict[str, results.Summary]:
+    """What the runs of each network came to, by network."""
+    return {name: results.summarise(records, f"{name}_budget") for name in NETWORKS}
+
+
+def errors(records: list[dict]) -> dict[str, float]:
+    """The mean test error in % of each network that has a finished run."""
+    found = summaries(records)
+    return {name: np.mean(one.errors) for name, one in found.items() if one.errors}
+
+
+def table(records: list[dict]) -> str:
+    """Markdown: the paper's error and ours, network by network."""
+    epochs = presets.BUDGET.epochs
+    head = ("network", "parameters", "paper %, 350 epochs", f"ours %, {epochs} epochs")
+    lines = [(*head, "n", "diverged", "minutes a run")]
+    for name, found in summaries(records).items():
+        lines.append(
+            (
+                name,
+                f"{architectures.count_parameters(name):,}",
+                f"{paper.TABLE_3[name].value:.2f}",
+                str(found),
+                len(found.errors),
+                found.diverged,
+                "" if found.minutes is None else f"{found.minutes:.0f}",
+            )
+        )
+    return results.markdown(lines, left=1)
+
+
+def claims(records: list[dict]) -> str:
+    """Markdown: by how much a finding holds in each family, in the paper and here."""
+    published = {name: paper.TABLE_3[name].value for name in NETWORKS}
+    heads = [f"{f.upper()}, {who} %" for f in FAMILIES for who in ("paper", "ours")]
+    lines = [("finding", *heads)]
+    for words, margin in CLAIMS.items():
+        cells = []
+        for names in FAMILIES.values():
+            for known in (published, errors(records)):
+                if all(name in known for name in names):
+                    cells.append(f"{margin(*(known[name] for name in names)):+.2f}")
+                else:
+                    cells.append("not run")
+        lines.append((words, *cells))
+    return results.markdown(lines, left=1)
+
+
+def agreement(ours: dict[str, float]) -> float:
+    """Spearman's rank correlation of our errors and the paper's, of two networks on.
+
+    Args:
+        ours: Errors in % by network.
+
+    Returns:
+        From -1 to 1; NaN of fewer than two networks.
+    """
+    if len(ours) < 2:
+        return np.nan
+    published = np.array([[paper.TABLE_3[name].value for name in ours]])
+    return float(rank_correlation(published, np.array([list(ours.values())]))[0])
+
+
+def figure(ours: dict[str, float]) -> Figure:
+    """Our errors in % against the paper's, a mark for each kind of network."""
+    points = {}
+    for i, kind in enumerate(("base", "Strided", "ConvPool", "All-CNN")):
+        names = [row[i] for row in FAMILIES.values() if row[i] in ours]
+        points[kind] = [
+            (paper.TABLE_3[name].value, ours[name], name[-1].upper()) for name in names
+        ]
+    return run_plots.scatter(
+        points,
+        xlabel="the paper's error in %, 350 epochs",
+        ylabel=f"our error in %, {presets.BUDGET.epochs} epochs",
+    )
+
+
+def main() -> None:
+    records = results.read(RECORDS)
+    ours = errors(records)
+    TABLES.mkdir(exist_ok=True)
+    for name, text in (("table3", table(records)), ("table3_claims", claims(records))):
+        (TABLES / f"{name}.md").write_text(f"{text}\n")
+        print(text + "\n")
+    print(f"rank correlation of {len(ours)} networks: {agreement(ours):.2f}")
+    figure(ours).savefig(FIGURE)
+    print(FIGURE)
+
+
+if __name__ == "__main__":
+    main()
