@@ -271,6 +271,7 @@ TURNED = 5
 
 def _evaluate(arguments) -> int:
     from allconv import data, weights
+    from allconv.classifier import Classifier
     from allconv.evaluate import score
 
     if arguments.all:
@@ -286,7 +287,7 @@ def _evaluate(arguments) -> int:
         raise ValueError("Name a network that `list` shows, or say --all.")
     differing = 0
     for path in paths:
-        classifier = weights.load(path)
+        classifier = Classifier.load(path)
         meta = classifier.meta
         if arguments.model not in (None, meta["architecture"]):
             raise ValueError(
@@ -358,11 +359,12 @@ def _explain(arguments) -> None:
 
 def _gallery(arguments) -> None:
     from allconv import gallery, results, weights
+    from allconv.classifier import Classifier
 
     path = arguments.weights or weights.released("all_cnn_c", "cifar10")
     page = gallery.write(
         Path(arguments.output) / "index.html",
-        weights.load(path),
+        Classifier.load(path),
         results.read(arguments.records),
         arguments.data_dir,
     )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from allconv import checkpoint, data, networks, plots, saliency, weights
+from allconv.classifier import Classifier
 
 
 def read_model(
@@ -35,7 +36,7 @@ def read_model(
     """
     if name in networks.NAMES:
         path = weight_file or weights.released(name, dataset)
-        classifier = weights.load(path)
+        classifier = Classifier.load(path)
         if classifier.meta["architecture"] != name:
             raise ValueError(
                 f"{path} holds {classifier.meta['architecture']}. Received: {name!r}"

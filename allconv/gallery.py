@@ -5,7 +5,7 @@ unit the nine patches of test images that excite it most, guided backprop and de
 of them (as in figure 3 of the All-CNN paper), the tables of results, learning curves
 and confusion matrices.
 
-    classifier = weights.load(weights.released("all_cnn_c", "cifar10"))
+    classifier = Classifier.load(weights.released("all_cnn_c", "cifar10"))
     gallery.write("gallery.html", classifier, results.read("experiments/records"))
 """
 
@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from PIL import Image  # matplotlib's own dependency
 
 from allconv import checkpoint, data, plots, receptive, results, run_plots, runtime
+from allconv.classifier import Classifier
 from allconv.units import RULES, Units, convolutions, look
-from allconv.weights import Classifier
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from allconv import patches
+from allconv.classifier import Classifier
 from allconv.saliency import Explainer
-from allconv.weights import Classifier
 
 RULES = ("guided", "deconvnet")
 _CHUNK = 32  # units explained at a time, which bounds memory: 4 MB of CIFAR-sized maps

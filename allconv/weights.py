@@ -1,61 +1,21 @@
 """Weight files that stand alone: kernels, preprocessing and where they come from.
 
-A file can classify a raw uint8 image by itself: it carries the architecture's name and
-the constants of its preprocessing. Released files are listed in
+A file can classify a raw uint8 image by itself (`classifier`): it carries the
+architecture's name and the constants of its preprocessing. Released files are listed in
 `weights/manifest.json`.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from allconv import checkpoint, data, networks, pipeline
-from allconv.preprocessing import KINDS
+from allconv import checkpoint, data
 
 RELEASED = Path(__file__).resolve().parent.parent / "weights"
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A network with its preprocessing, as loaded from a file.
-
-    Attributes:
-        model: Takes preprocessed images, gives probabilities.
-        preprocessor: uint8 images to the model's inputs.
-        meta: Architecture, data set, classes, preset, seed, error.
-    """
-
-    model: keras.Model
-    preprocessor: object
-    meta: dict
-
-    def predict(
-        self, images: np.ndarray, batch_size: int = 250, mirrored: bool = False
-    ) -> np.ndarray:
-        """Class probabilities `(n, classes)` of raw uint8 images.
-
-        Args:
-            images: `(n, height, width, 3)`.
-            batch_size: Images a step; bounds the memory.
-            mirrored: Whether each image is seen a second time, left and right swapped,
-                and the mean of both looks is taken: twice the work.
-        """
-        inputs = self.preprocessor(images)
-        looks = (inputs, inputs[:, :, ::-1]) if mirrored else (inputs,)
-        return np.mean(
-            [
-                self.model.predict(
-                    pipeline.in_order(look, batch_size=batch_size), verbose=0
-                )
-                for look in looks
-            ],
-            axis=0,
-        )
 
 
 def save(
@@ -102,31 +62,59 @@ def save_preprocessing(path: Path, preprocessor: object) -> None:
     checkpoint.write(path, preprocessor.compact(), meta, compress=True)
 
 
-def load(path: str | Path) -> Classifier:
-    """Load a file of `save` with the network it was made from.
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and the facts of a file of `save`.
 
     Raises:
-        FileNotFoundError: If there is no such file, or none of the shared
-            preprocessing beside it.
+        FileNotFoundError: If there is no such file.
         DamagedFileError: If it is not whole, or not a weight file.
     """
-    arrays, meta = _read(Path(path))
-    model = networks.build(
-        meta["architecture"],
-        classes=meta["classes"],
-        input_shape=tuple(meta["input_shape"]),
-    )
-    _assign(model, arrays, Path(path))
+    arrays, meta = checkpoint.read(path)
+    if "architecture" not in meta or "preprocessing" not in meta:
+        raise checkpoint.DamagedFileError(
+            f"{path} is no weight file of this project; perhaps it is a checkpoint."
+        )
+    return arrays, meta
+
+
+def preprocessing(
+    arrays: dict[str, np.ndarray], meta: dict, path: Path
+) -> dict[str, np.ndarray]:
+    """The constants of the preprocessing, of what `read` gave of the file at `path`.
+
+    Raises:
+        FileNotFoundError: If they are shared, and their file is not beside it.
+        DamagedFileError: If that file is not the one that was written with it.
+    """
     if "shared" in meta:
-        beside = Path(path).with_name(Path(meta["shared"]["file"]).name)
-        constants, _ = checkpoint.read(_verified(beside, meta["shared"]["sha256"]))
-    else:
-        constants = {
-            k.removeprefix("preprocessing/"): v
-            for k, v in arrays.items()
-            if k.startswith("preprocessing/")
-        }
-    return Classifier(model, KINDS[meta["preprocessing"]].from_arrays(constants), meta)
+        beside = path.with_name(Path(meta["shared"]["file"]).name)
+        return checkpoint.read(_verified(beside, meta["shared"]["sha256"]))[0]
+    return {
+        k.removeprefix("preprocessing/"): v
+        for k, v in arrays.items()
+        if k.startswith("preprocessing/")
+    }
+
+
+def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Set a model's weights to what `read` gave of the file at `path`.
+
+    Raises:
+        ValueError: If a weight is missing there or has another shape.
+    """
+    for name, old in _weights(model).items():
+        new = arrays.get(f"weights/{name}")
+        if new is None or new.shape != old.shape:
+            found = "none" if new is None else f"shape {new.shape}"
+            raise ValueError(
+                f"{path} does not fit {model.name}: {name} needs shape {old.shape}. "
+                f"Received: {found}"
+            )
+    for layer in model.layers:
+        for variable in layer.weights:
+            key = f"weights/{layer.name}/{variable.name}"
+            if key in arrays:
+                variable.assign(arrays[key].astype(variable.dtype))
 
 
 def load_into(model: keras.Model, architecture: str, weights: str | Path) -> None:
@@ -154,12 +142,12 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
     if path.name.endswith(".weights.h5"):
         model.load_weights(path)
         return
-    arrays, meta = _read(path)
+    arrays, meta = read(path)
     if meta["architecture"] != architecture:
         raise ValueError(
             f"{path} holds weights of {meta['architecture']}, not of {architecture}."
         )
-    _assign(model, arrays, path)
+    assign(model, arrays, path)
 
 
 def manifest() -> list[dict]:
@@ -207,28 +195,3 @@ def _weights(model: keras.Model) -> dict[str, np.ndarray]:
         for variable in layer.weights
         if not variable.path.startswith("seed_generator")
     }
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    arrays, meta = checkpoint.read(path)
-    if "architecture" not in meta or "preprocessing" not in meta:
-        raise checkpoint.DamagedFileError(
-            f"{path} is no weight file of this project; perhaps it is a checkpoint."
-        )
-    return arrays, meta
-
-
-def _assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
-    for name, old in _weights(model).items():
-        new = arrays.get(f"weights/{name}")
-        if new is None or new.shape != old.shape:
-            found = "none" if new is None else f"shape {new.shape}"
-            raise ValueError(
-                f"{path} does not fit {model.name}: {name} needs shape {old.shape}. "
-                f"Received: {found}"
-            )
-    for layer in model.layers:
-        for variable in layer.weights:
-            key = f"weights/{layer.name}/{variable.name}"
-            if key in arrays:
-                variable.assign(arrays[key].astype(variable.dtype))

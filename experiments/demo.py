@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from allconv import data, paper, plots, presets, saliency, train, weights
+from allconv.classifier import Classifier
 from allconv.evaluate import score
 
 FOLDER = Path("demo")
@@ -54,7 +55,7 @@ def main() -> int:
     print(f"   {'network':18}{'recipe':22}{'paper':>8}{'ours':>8}")
     explained = None
     for path in files:
-        classifier = weights.load(path)
+        classifier = Classifier.load(path)
         result = score(classifier.predict(images), labels)
         network, recipe = classifier.meta["architecture"], classifier.meta["preset"]
         if network == "all_cnn_c" and explained is None:

@@ -28,6 +28,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allconv import checkpoint, data, patches, plots, weights
+from allconv.classifier import Classifier
 from allconv.rules import RULES
 from allconv.saliency import Explainer
 from allconv.units import explain_top
@@ -58,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=FIGURES, metavar="FOLDER")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    given = {weights.load(path).meta["architecture"]: path for path in options.weights}
+    given = {
+        Classifier.load(path).meta["architecture"]: path for path in options.weights
+    }
 
     facts = {}
     for network, scores in NETWORKS.items():
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         except ValueError as error:
             print(f"{network} is left out: {error}")
             continue
-        classifier = weights.load(path)
+        classifier = Classifier.load(path)
         _, test = data.load(classifier.meta["dataset"], options.data_dir)
         hidden = HIDDEN if network == "all_cnn_c" else {}
         inputs = classifier.preprocessor(test[0])
@@ -92,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare_rules(
-    classifier: weights.Classifier, test: Images, layer: str, top: patches.Top
+    classifier: Classifier, test: Images, layer: str, top: patches.Top
 ) -> tuple[Figure, dict]:
     """Units of the last layer at their strongest activation, under every rule.
 
@@ -152,7 +155,7 @@ def compare_rules(
 
 
 def show_patches(
-    classifier: weights.Classifier,
+    classifier: Classifier,
     images: np.ndarray,
     layer: str,
     top: patches.Top,
@@ -207,7 +210,7 @@ def spaced(units: np.ndarray, n: int) -> np.ndarray:
     return units[np.arange(n) * len(units) // n]
 
 
-def source(path: Path, classifier: weights.Classifier) -> dict:
+def source(path: Path, classifier: Classifier) -> dict:
     """Which weights a picture is of."""
     keys = ("architecture", "dataset", "preset", "seed", "error")
     facts = {key: classifier.meta.get(key) for key in keys}

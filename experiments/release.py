@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from allconv import checkpoint, data, train, weights
+from allconv.classifier import Classifier
 from allconv.evaluate import score
 
 RECORDS = Path(__file__).parent / "records"
@@ -30,7 +31,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             f"{folder} holds a run that is {record['status']} and was measured on "
             f"{record.get('split', 'nothing')}; only test results are released."
         )
-    classifier = weights.load(folder / train.WEIGHTS)
+    classifier = Classifier.load(folder / train.WEIGHTS)
     meta, dataset = classifier.meta, classifier.meta["dataset"]
     preprocessing, shared = {"kind": meta["preprocessing"]}, None
     if hasattr(classifier.preprocessor, "compact"):
@@ -53,7 +54,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             dtype="float16",
             shared=shared,
         )
-        released = weights.load(path)
+        released = Classifier.load(path)
         result = score(released.predict(images), labels)
         found = {"error": round(result.error, 4), "wrong": result.wrong}
     two_looks = score(released.predict(images, mirrored=True), labels)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image  # Matplotlib's own dependency
 
 from allconv import data, results, train, weights
+from allconv.classifier import Classifier
 
 NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
 
@@ -42,9 +43,9 @@ class Subject:
     file: Path | None = None
 
     @cached_property
-    def classifier(self) -> weights.Classifier:
+    def classifier(self) -> Classifier:
         """The network and its preprocessing."""
-        return weights.load(self.file) if self.file else self.load(NETWORK)
+        return Classifier.load(self.file) if self.file else self.load(NETWORK)
 
     @property
     def model(self) -> keras.Model:
@@ -88,7 +89,7 @@ class Subject:
         )
         return back.reshape(maps.shape)
 
-    def load(self, preset: str) -> weights.Classifier:
+    def load(self, preset: str) -> Classifier:
         """The network of a preset: of its finished run, or as released.
 
         Raises:
@@ -96,11 +97,11 @@ class Subject:
         """
         path = self.runs / f"{preset}-seed0" / train.WEIGHTS
         if path.exists():
-            return weights.load(path)
+            return Classifier.load(path)
         for entry in weights.manifest():
             if entry["preset"] == preset:
                 released = weights.released(entry["architecture"], entry["dataset"])
-                return weights.load(released)
+                return Classifier.load(released)
         raise NotRunError(
             f"there are no weights of {preset}: `python -m allconv train {preset}`"
         )

@@ -9,6 +9,7 @@ from matplotlib import image as pictures
 
 from allconv import __main__ as cli
 from allconv import data, models, preprocessing, saliency, shapes, weights
+from allconv.classifier import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_three_files_that_say_the_same(capsys, files, tmp_path):
     assert "2 of 2 rectifiers guided" in facts["audit"]
 
     arrays = np.load(output.with_suffix(".npz"))
-    classifier = weights.load(network)
+    classifier = Classifier.load(network)
     pixels = data.load("shapes")[1][0][7:8]
     expected = saliency.guided_backprop(
         classifier.model,

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from allconv import data, gallery, patches, plots, results
+from allconv.classifier import Classifier
 from allconv.preprocessing import MeanStd
-from allconv.weights import Classifier
 
 SIZES = {"conv1": (5, 3), "conv2": (17, 7), "conv3": (10, 7)}  # units, pixels they see
 EVIL = "</script><script>console.error('ran')</script><b>"

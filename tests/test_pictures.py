@@ -9,6 +9,7 @@ import tensorflow as tf
 from matplotlib import image as png
 
 from allconv import data, networks, plots, preprocessing, shapes, weights
+from allconv.classifier import Classifier
 from experiments import pictures
 
 IMAGES, LABELS = shapes.draw(40)
@@ -59,7 +60,7 @@ def test_all_classes_that_fire_are_shown_at_their_strongest(drawn):
     folder, facts = drawn
     for network, layer in pictures.NETWORKS.items():
         fact = facts[f"rules_{network}.png"]
-        maps = _maps(weights.load(folder / f"{network}.h5"), layer)
+        maps = _maps(Classifier.load(folder / f"{network}.h5"), layer)
         assert fact["channel"] == np.flatnonzero(maps.max(axis=(0, 1, 2))).tolist()
         for i, c in enumerate(fact["channel"]):
             n, place = fact["image"][i], tuple(fact["position"][i])
@@ -72,7 +73,7 @@ def test_limits_are_those_of_the_gradient_at_the_pixels(drawn):
     folder, facts = drawn
     for network, layer in pictures.NETWORKS.items():
         fact = facts[f"rules_{network}.png"]
-        classifier = weights.load(folder / f"{network}.h5")
+        classifier = Classifier.load(folder / f"{network}.h5")
         part = keras.Model(
             classifier.model.input, classifier.model.get_layer(layer).output
         )
@@ -103,7 +104,7 @@ def test_routes_are_compared_only_where_there_is_pooling(drawn):
 
 def test_patches_are_of_units_that_fire_at_their_strongest_places(drawn):
     folder, facts = drawn
-    classifier = weights.load(folder / "all_cnn_c.h5")
+    classifier = Classifier.load(folder / "all_cnn_c.h5")
     for layer, n in pictures.HIDDEN.items():
         fact = facts[f"patches_{layer}.png"]
         maps = _maps(classifier, layer)

@@ -21,8 +21,8 @@ from allconv import (
     keeper,
     presets,
     train,
-    weights,
 )
+from allconv.classifier import Classifier
 from allconv.evaluate import evaluate
 
 # Real training in a second an epoch: 12 steps of Strided-CNN-A, dropout and all.
@@ -78,7 +78,7 @@ def test_finished_means_done(finished, monkeypatch):
 def test_weights_of_a_run_give_its_error(finished):
     folder, record = finished
     small = inputs.Inputs(SMALL)
-    classifier = weights.load(folder / "weights.h5")
+    classifier = Classifier.load(folder / "weights.h5")
     result = evaluate(classifier.model, small.x_test, small.y_test)
     assert result.wrong == record["wrong"]
     assert classifier.meta["preset"] == "small"
@@ -357,7 +357,7 @@ def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, norm)
     preset = replace(SMALL, norm=norm, epochs=1)
     record = run(tmp_path, preset)
     small = inputs.Inputs(preset)
-    classifier = weights.load(tmp_path / "weights.h5")
+    classifier = Classifier.load(tmp_path / "weights.h5")
     result = evaluate(classifier.model, small.x_test, small.y_test)
     assert result.wrong == record["wrong"]
     kinds = {type(layer).__name__ for layer in classifier.model.layers}
@@ -367,7 +367,7 @@ def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, norm)
 def test_small_windows_train_and_the_weights_take_whole_images(tmp_path):
     record = run(tmp_path, replace(SMALL, windows=((0, 24), (1, 32))))
     assert record["status"] == "finished"
-    assert weights.load(tmp_path / "weights.h5").model.input_shape[1:3] == (32, 32)
+    assert Classifier.load(tmp_path / "weights.h5").model.input_shape[1:3] == (32, 32)
 
 
 def test_a_run_of_a_version_without_a_field_goes_on(finished, tmp_path):

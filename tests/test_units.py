@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from allconv import patches, plots, saliency, shapes
+from allconv.classifier import Classifier
 from allconv.preprocessing import GCNZCA, MeanStd
 from allconv.units import RULES, look
-from allconv.weights import Classifier
 
 IMAGES = shapes.draw(40)[0]
 

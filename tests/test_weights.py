@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from allconv import checkpoint, models, preprocessing, shapes, weights
+from allconv.classifier import Classifier
 from allconv.evaluate import score
 
 
@@ -25,7 +26,7 @@ def saved(tmp_path_factory):
 
 def test_a_file_classifies_raw_images_by_itself(saved):
     path, model, preprocessor, images = saved
-    classifier = weights.load(path)
+    classifier = Classifier.load(path)
     expected = model.predict(preprocessor(images), verbose=0)
     np.testing.assert_array_equal(classifier.predict(images), expected)
     assert classifier.meta["error"] == 90.0
@@ -38,9 +39,9 @@ def test_a_second_look_is_the_mean_with_the_mirror_image(saved):
         model.predict(preprocessor(images)[:, :, columns], verbose=0)
         for columns in (range(32), range(31, -1, -1))
     ]
-    found = weights.load(path).predict(images, mirrored=True)
+    found = Classifier.load(path).predict(images, mirrored=True)
     np.testing.assert_allclose(found, (both[0] + both[1]) / 2, atol=1e-6)
-    turned = weights.load(path).predict(images[:, :, ::-1], mirrored=True)
+    turned = Classifier.load(path).predict(images[:, :, ::-1], mirrored=True)
     np.testing.assert_allclose(turned, found, atol=1e-5)
 
 
@@ -70,7 +71,7 @@ def test_float16_halves_the_file_and_keeps_three_digits(saved, tmp_path):
         half, model, "strided_cnn_a", preprocessor, "shapes", facts, dtype="float16"
     )
     assert half.stat().st_size < 0.55 * path.stat().st_size
-    full, less = (weights.load(p).predict(images) for p in (path, half))
+    full, less = (Classifier.load(p).predict(images) for p in (path, half))
     np.testing.assert_allclose(full, less, atol=2e-3)
 
 
@@ -86,17 +87,17 @@ def test_files_can_share_their_preprocessing(saved, tmp_path):
         weights.save(
             path, small, "all_cnn_c", preprocessor, "shapes", facts, shared=where
         )
-    whole, part = (weights.load(tmp_path / n) for n in ("whole.h5", "part.h5"))
+    whole, part = (Classifier.load(tmp_path / n) for n in ("whole.h5", "part.h5"))
     cut = images[:, :9, :9]
     np.testing.assert_allclose(
         whole.preprocessor(cut), part.preprocessor(cut), atol=243**0.5 * 55 * 1.5e-4
     )
     shared.write_bytes(shared.read_bytes()[:-1])
     with pytest.raises(checkpoint.DamagedFileError, match=r"gcn_zca\.h5 is damaged"):
-        weights.load(tmp_path / "part.h5")
+        Classifier.load(tmp_path / "part.h5")
     shared.unlink()
     with pytest.raises(FileNotFoundError, match=r"gcn_zca\.h5, which is needed"):
-        weights.load(tmp_path / "part.h5")
+        Classifier.load(tmp_path / "part.h5")
 
 
 def test_released_files_are_found_and_verified(saved, tmp_path, monkeypatch):
@@ -145,10 +146,10 @@ def test_wrong_files_are_named(saved, tmp_path):
         models.StridedCNNA(weights=path, classes=7)
     checkpoint.write(tmp_path / "state.h5", {"a": np.zeros(2)}, {"epoch": 1})
     with pytest.raises(checkpoint.DamagedFileError, match="perhaps it is a checkpoint"):
-        weights.load(tmp_path / "state.h5")
+        Classifier.load(tmp_path / "state.h5")
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(checkpoint.DamagedFileError, match=r"text\.h5 is damaged"):
-        weights.load(tmp_path / "text.h5")
+        Classifier.load(tmp_path / "text.h5")
 
 
 def test_dropout_does_not_change_what_fits(saved):
