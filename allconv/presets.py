@@ -201,10 +201,10 @@ FAST = replace(
 # start were chosen on images held back (`experiments.trials budget`), once for all.
 BUDGET = replace(
     PAPER,
-    epochs=8,
-    windows=((0, 24), (6, 32)),
-    batch_size=64,
-    learning_rate=0.05,
+    epochs=6,
+    windows=((0, 24), (5, 32)),
+    batch_size=32,
+    learning_rate=0.02,
     schedule="linear",
     warmup=0.2,
     milestones=(),

@@ -46,6 +46,8 @@ def environment() -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
+        # Whether oneDNN's kernels were asked for; TensorFlow decides by the processor.
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or 0,
         "device": ", ".join(d.get("device_name", "GPU") for d in details) or "CPU",
     }

@@ -4,12 +4,12 @@ Claims of Springenberg et al. (2015), Table 3, CIFAR-10 without augmentation: in
 family the Strided network is the worst; All-CNN, whose pooling is learned, is not worse
 than ConvPool; both are better than the network they come from.
 
-The paper's 350 epochs are 39 hours for All-CNN-C on two cores. `presets.BUDGET` has 8,
+The paper's 350 epochs are 39 hours for All-CNN-C on two cores. `presets.BUDGET` has 6,
 with the paper's inputs, optimiser and weight decay and no normalising layers. What is
 left open was chosen once, on training images held back, on All-CNN-C and Model A.
 
     python -m experiments.trials budget     # half an hour: the choice
-    python -m experiments.queue budget      # 8 hours on two cores: the runs
+    python -m experiments.queue budget      # 6 to 11 hours on two cores: the runs
     python -m experiments.table3            # a second: the tables and the figure
 """
 
