@@ -3,11 +3,14 @@
 Plain `matplotlib.figure.Figure`s: they are neither shown nor saved here.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+STYLES = ("-", "--", ":")  # of lines that mark a level
 
 
 def learning_curves(
@@ -49,7 +52,7 @@ def scatter(
     *,
     xlabel: str,
     ylabel: str,
-    level: tuple[float, str] | None = None,
+    levels: Mapping[str, float] | None = None,
     marks: Sequence[str] = ("o", "s", "D", "^", "v"),
 ) -> Figure:
     """Runs as points, a colour and a mark for each kind.
@@ -58,7 +61,7 @@ def scatter(
         points: By label: (x, y, name), the name written beside the point.
         xlabel: What x is.
         ylabel: What y is.
-        level: A value of y to draw a line at, and what it is.
+        levels: By label: values of y to draw a line at.
         marks: Matplotlib markers, in turn.
     """
     figure, axes = _axes(xlabel, ylabel)
@@ -67,8 +70,8 @@ def scatter(
         axes.plot(x, y, marks[i % len(marks)], label=label)
         for *place, name in group:
             axes.annotate(name, place, (5, 3), textcoords="offset points", fontsize=8)
-    if level is not None:
-        axes.axhline(level[0], color="0.5", lw=1, label=level[1])
+    for (label, value), style in zip((levels or {}).items(), itertools.cycle(STYLES)):
+        axes.axhline(value, color="0.5", lw=1, ls=style, label=label)
     axes.legend(frameon=False, fontsize=8)
     return figure
 

@@ -33,7 +33,7 @@ def test_points_hold_the_values_and_their_names():
         {"ours": [(1, 2, "A"), (3, 4, "B")], "theirs": []},
         xlabel="minutes",
         ylabel="error",
-        level=(2.5, "paper"),
+        levels={"paper": 2.5},
     )
     (axes,) = figure.axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
