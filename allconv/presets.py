@@ -278,6 +278,7 @@ _ROWS = (
         for name in ("all_cnn_c", "model_c")
     ),
     FAST,
+    replace(FAST, name="fast_augmented_cifar100", dataset="cifar100"),
     FAST_PLAIN_IMAGES,
     # And without any normalising layer, as the paper has it, in as many epochs.
     replace(

@@ -41,7 +41,7 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
     ],
     "fast": [("fast_augmented", 0), ("fast", 0), ("fast_augmented_plain", 0)],
     "cifar10_augmented": [("all_cnn_c_augmented", 0)],
-    "cifar100": [("all_cnn_c_cifar100", 0)],
+    "cifar100": [("fast_augmented_cifar100", 0), ("all_cnn_c_cifar100", 0)],
     "netdeconv": [
         *((f"{name}_{norm}", 0) for name in WHITENED for norm in ("batch", "deconv")),
         *((f"all_cnn_c_{norm}_10", 0) for norm in ("none", "batch", "deconv")),
