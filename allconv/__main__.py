@@ -9,10 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-# Before TensorFlow is imported. Of itself it uses oneDNN's kernels only on processors
-# with AVX-512; with AVX2 alone they train All-CNN-C faster too, by some 10 %.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
 EPILOG = """\
 examples:

@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the reason is in allconv
 os.environ.setdefault("MPLBACKEND", "agg")
 # Tests run side by side: one thread each, so that they do not fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
