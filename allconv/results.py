@@ -15,7 +15,7 @@ from allconv.presets import PRESETS
 
 COLUMNS = (
     *("network", "recipe", "epochs", "parameters"),
-    *("paper error %", "our error %", "n", "diverged", "minutes a run"),
+    *("paper error %", "our error %", "n", "diverged", "minutes"),
 )
 
 # name -> (title, data set, whether augmented, published errors by network)

@@ -58,7 +58,7 @@ def table(records: list[dict]) -> str:
     """Markdown: the paper's error and ours, network by network."""
     epochs = presets.BUDGET.epochs
     head = ("network", "parameters", "paper %, 350 epochs", f"ours %, {epochs} epochs")
-    lines = [(*head, "n", "diverged", "minutes a run")]
+    lines = [(*head, "n", "diverged", "minutes")]
     for name, found in summaries(records).items():
         lines.append(
             (
