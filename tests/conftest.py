@@ -39,3 +39,19 @@ def cifar10():
     if not data.is_cached("cifar10"):
         pytest.skip(f"CIFAR-10 is not in {data.data_folder()}; `make demo` fetches it")
     return data.load("cifar10")
+
+
+@pytest.fixture
+def same_weights():
+    """The same random weights in every run, for networks built in a test."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """A network with weights that a rectifier and a normalisation notice."""
+    from tests.nets import noticeable
+
+    return noticeable()

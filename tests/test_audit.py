@@ -11,10 +11,7 @@ from allconv.rules import Rule
 from allconv.saliency import Explainer, explain
 from tests.nets import chain, images
 
-
-@pytest.fixture(autouse=True)
-def _same_weights_every_time():
-    keras.utils.set_random_seed(0)
+pytestmark = pytest.mark.usefixtures("same_weights")
 
 
 REFUSED = {

@@ -10,17 +10,9 @@ from allconv import deconvnet
 from allconv.neurons import paths
 from allconv.rules import RULES
 from allconv.saliency import Explainer, explain
-from tests.nets import chain, images, nested, noticeable, with_weights_of
+from tests.nets import chain, images, nested, with_weights_of
 
-
-@pytest.fixture(autouse=True)
-def _same_weights_every_time():
-    keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(scope="module")
-def reference():
-    return noticeable()
+pytestmark = pytest.mark.usefixtures("same_weights")
 
 
 def test_addresses(reference):

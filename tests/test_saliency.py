@@ -20,22 +20,12 @@ from tests.nets import (
     chain,
     functional,
     images,
-    noticeable,
     sequential,
     with_weights_of,
 )
 from tests.test_deconvnet import GOLD, gold_network
 
-
-@pytest.fixture(autouse=True)
-def _same_weights_every_time():
-    keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(scope="module")
-def reference():
-    return noticeable()
-
+pytestmark = pytest.mark.usefixtures("same_weights")
 
 # --- the rules, one rectifier at a time -----------------------------------------------
 
