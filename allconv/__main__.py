@@ -209,11 +209,11 @@ def _data(arguments) -> None:
 
 
 def _train(arguments) -> None:
-    from allconv import checkpoint, presets, runtime, train
+    from allconv import checkpoint, presets, recipe, runtime, train
 
     preset = presets.get(arguments.preset)
     if arguments.epochs is not None:
-        preset = presets.shorten(preset, arguments.epochs)
+        preset = recipe.shorten(preset, arguments.epochs)
     for field in ("train_size", "learning_rate", "hold_out", "precision"):
         value = getattr(arguments, field)
         if value is not None and value != getattr(preset, field):

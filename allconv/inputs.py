@@ -7,7 +7,7 @@ import numpy as np
 
 from allconv import checkpoint, data, pipeline
 from allconv.preprocessing import KINDS
-from allconv.presets import Preset
+from allconv.recipe import Preset
 
 
 class Inputs:

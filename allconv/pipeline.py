@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from allconv.presets import AUGMENTATIONS, Augmentation
+from allconv.recipe import AUGMENTATIONS, Augmentation
 
 _ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from allconv.presets import Preset
+from allconv.recipe import Preset
 
 
 def schedule(

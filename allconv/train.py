@@ -28,7 +28,7 @@ from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
 from allconv.keeper import DivergedError, Keeper, restore
-from allconv.presets import AUGMENTATIONS, Preset, check, complete
+from allconv.recipe import AUGMENTATIONS, Preset, check, complete
 from allconv.records import record, to_json
 from allconv.schedules import schedule
 

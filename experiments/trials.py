@@ -26,6 +26,7 @@ from pathlib import Path
 
 from allconv import presets, results, train
 from allconv.checkpoint import write_bytes
+from allconv.recipe import Preset, complete
 from allconv.records import to_json
 
 HERE = Path(__file__).parent
@@ -88,15 +89,15 @@ TRIALS = {
 }
 
 
-def preset(group: str, name: str) -> presets.Preset:
+def preset(group: str, name: str) -> Preset:
     """The recipe of a trial."""
     base, trials = TRIALS[group]
     return replace(base, name=name, **trials[name])
 
 
-def record_of(recipe: presets.Preset, records: list[dict]) -> dict | None:
+def record_of(recipe: Preset, records: list[dict]) -> dict | None:
     """The record of just this recipe; one that was changed since does not count."""
-    mine = (r for r in records if presets.complete(r["preset"]) == recipe.as_dict())
+    mine = (r for r in records if complete(r["preset"]) == recipe.as_dict())
     return next(mine, None)
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from allconv import pipeline
-from allconv.presets import AUGMENTATIONS, Augmentation
+from allconv.recipe import AUGMENTATIONS, Augmentation
 
 N, BATCH = 23, 5
 IMAGES = np.random.default_rng(0).normal(size=(N, 8, 8, 3)).astype(np.float32)

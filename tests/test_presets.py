@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from allconv import architectures, presets
+from allconv import architectures, presets, recipe
 
 
 def test_shortened_milestones_are_scaled():
-    short = presets.shorten(presets.get("all_cnn_c"), 35)
+    short = recipe.shorten(presets.get("all_cnn_c"), 35)
     assert short.milestones == (20, 25, 30)
     assert short.name == "all_cnn_c-35ep"
-    assert presets.shorten(short, 35) is short
+    assert recipe.shorten(short, 35) is short
 
 
 def test_every_network_of_table_3_has_the_papers_recipe():
@@ -27,4 +27,4 @@ def test_every_network_of_table_3_has_the_papers_recipe():
 
 def test_every_preset_can_be_followed():
     for preset in presets.PRESETS.values():
-        presets.check(preset)
+        recipe.check(preset)

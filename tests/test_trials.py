@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from allconv import networks, presets, results, train
+from allconv import networks, presets, recipe, results, train
 from experiments import trials
 
 
@@ -14,7 +14,7 @@ def test_trials_differ_in_what_they_say_and_never_see_the_test_set():
         before = base.as_dict()
         for name, changes in changed.items():
             preset = trials.preset(group, name)
-            presets.check(preset)
+            recipe.check(preset)
             networks.check(preset.architecture)
             now = preset.as_dict()
             differing = {field for field in now if now[field] != before[field]}

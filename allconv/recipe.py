@@ -1,0 +1,188 @@
+"""What a training recipe is: `Preset`, its fields and what they may be."""
+
+from dataclasses import asdict, dataclass, replace
+
+from allconv import architectures
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of one training image.
+
+    Attributes:
+        shift: Largest translation per axis, in pixels, either way.
+        flip: Whether half of the images are mirrored left to right.
+        mode: What enters at the border: `"CONSTANT"` (0) or `"REFLECT"`.
+        alternate: With `flip`: half of the images are mirrored in the even epochs, the
+            other half in the odd ones, so that two epochs show each image both ways
+            (Jordan, '94% on CIFAR-10 in 3.29 seconds on a single GPU', 2024).
+    """
+
+    shift: int = 0
+    flip: bool = False
+    mode: str = "CONSTANT"
+    alternate: bool = False
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    # Table 4, 'with augmentation': flips and translations of up to 5 pixels, made on
+    # the whitened images, where 0 is the mean.
+    "paper": Augmentation(shift=5, flip=True),
+    # The custom of later work: 4 pixels, mirrored at the border.
+    "reflect": Augmentation(shift=4, flip=True, mode="REFLECT"),
+    "flip": Augmentation(flip=True),
+    # Ye et al. (2020) for CIFAR: 4 pixels, with zeros.
+    "crop": Augmentation(shift=4, flip=True),
+    "alternate": Augmentation(shift=4, flip=True, mode="REFLECT", alternate=True),
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that determines a training run but its seed.
+
+    Attributes:
+        name: What the command line, records and tables call it.
+        architecture: One of `networks.NAMES`.
+        dataset: One of `data.NAMES`.
+        preprocessing: `"gcn_zca"` (the paper's) or `"mean_std"`.
+        augmentation: One of `AUGMENTATIONS`.
+        windows: `(epoch, size)` pairs, the first of epoch 0: from that epoch on, train
+            on the middle `size` x `size` pixels of each (shifted) image; empty: on all.
+        epochs: Passes over the training images.
+        batch_size: Images a step. Not in the paper; 256 in the public Caffe run.
+        learning_rate: Of SGD: the first (`"steps"`) or the largest (`"linear"`).
+        schedule: `"steps"`: times 0.1 at each of `milestones`. `"linear"`: from 0 up
+            over `warmup` of the steps, then straight down to 0. `"cosine"`: down to 0
+            along half a cosine.
+        milestones: Epochs, for `"steps"`.
+        warmup: Fraction of all steps, for `"linear"`.
+        momentum: Of SGD.
+        nesterov: Whether the momentum is Nesterov's.
+        weight_decay: Caffe's: this times the weight is added to the gradient, of
+            kernels and biases alike.
+        dropout: Factor on the architecture's dropout rates.
+        initializer: Keras initialiser of the kernels; None: the network's own. Not in
+            the paper; `"lecun_uniform"` is Caffe's `xavier`.
+        score_bias: Where the class scores start: above 0, at this for every image
+            (kernel 0), so that no rectified score is off from the start; 0: wherever
+            `initializer` has it. Of the All-CNN networks only.
+        norm: `"none"` (the paper's), `"batch"` or `"deconv"`; see `models.build`.
+        label_smoothing: From 0 to 1.
+        train_size: Train on the first so many images only; None: on all.
+        hold_out: Keep so many training images back and measure on them, not on the
+            test set: for choosing settings.
+        validate_every: Epochs between measurements of the error; 0: only at the end.
+        precision: Keras dtype policy.
+        jit_compile: Whether XLA compiles the training step.
+    """
+
+    name: str
+    architecture: str
+    dataset: str = "cifar10"
+    preprocessing: str = "gcn_zca"
+    augmentation: str = "none"
+    windows: tuple[tuple[int, int], ...] = ()
+    epochs: int = 350
+    batch_size: int = 256
+    learning_rate: float = 0.05
+    schedule: str = "steps"
+    milestones: tuple[float, ...] = (200, 250, 300)
+    warmup: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-3
+    dropout: float = 1.0
+    initializer: str | None = "lecun_uniform"
+    score_bias: float = 0.0
+    norm: str = "none"
+    label_smoothing: float = 0.0
+    train_size: int | None = None
+    hold_out: int = 0
+    validate_every: int = 1
+    precision: str = "float32"
+    jit_compile: bool = False
+
+    def as_dict(self) -> dict:
+        """The fields as JSON would give them back."""
+        return {
+            **asdict(self),
+            "milestones": list(self.milestones),
+            "windows": [list(pair) for pair in self.windows],
+        }
+
+
+def complete(fields: dict) -> dict:
+    """A stored preset's fields; one that an older version lacks has its default."""
+    defaults = Preset("", "").as_dict()
+    return {name: fields.get(name, value) for name, value in defaults.items()}
+
+
+def shorten(preset: Preset, epochs: int) -> Preset:
+    """The same recipe in fewer (or more) epochs, its milestones scaled alike."""
+    if epochs == preset.epochs:
+        return preset
+    if epochs < 1:
+        raise ValueError(f"`epochs` should be 1 or more. Received: epochs={epochs}")
+    factor = epochs / preset.epochs
+    return replace(
+        preset,
+        name=f"{preset.name}-{epochs}ep",
+        epochs=epochs,
+        milestones=tuple(round(m * factor, 2) for m in preset.milestones),
+        windows=tuple((round(e * factor), size) for e, size in preset.windows),
+    )
+
+
+def check(preset: Preset) -> None:
+    """Refuse a preset that no run can follow.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is.
+    """
+    for field, allowed in (
+        ("augmentation", tuple(AUGMENTATIONS)),
+        ("schedule", ("steps", "linear", "cosine")),
+        ("preprocessing", ("gcn_zca", "mean_std")),
+        ("norm", ("none", "batch", "deconv")),
+    ):
+        value = getattr(preset, field)
+        if value not in allowed:
+            raise ValueError(
+                f"`{field}` should be one of {', '.join(allowed)}. Received: {value!r}"
+            )
+    for field, low, high in (
+        ("epochs", 1, 1e6),
+        ("batch_size", 1, 1e6),
+        ("learning_rate", 0, 1e3),
+        ("momentum", 0, 1),
+        ("weight_decay", 0, 1),
+        ("warmup", 0, 1),
+        ("score_bias", 0, 1e3),
+        ("label_smoothing", 0, 1),
+        ("hold_out", 0, 49_999),
+        ("validate_every", 0, 1e6),
+    ):
+        value = getattr(preset, field)
+        if not low <= value <= high:
+            raise ValueError(
+                f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
+            )
+    if preset.score_bias and preset.architecture not in architectures.NAMES:
+        raise ValueError(
+            "`score_bias` is for the networks whose class scores are rectified, "
+            f"{', '.join(architectures.NAMES)}. "
+            f"Received: architecture={preset.architecture!r}"
+        )
+    epochs = [epoch for epoch, _ in preset.windows]
+    if epochs and (epochs[0] != 0 or epochs != sorted(epochs)):
+        raise ValueError(
+            "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
+            f"Received: {preset.windows!r}"
+        )
+    if any(size < 1 for _, size in preset.windows):
+        raise ValueError(
+            "`windows` should have sizes of 1 pixel or more. "
+            f"Received: {preset.windows!r}"
+        )
