@@ -30,8 +30,8 @@ import keras
 import tensorflow as tf
 
 from allconv import networks, whitening
-from allconv.batchnorm import BatchNormalization
 from allconv.netdeconv import NetworkDeconvolution2D
+from experiments.throughput import switch
 
 NETS = ("all_cnn_c", "vgg16_cifar")
 
@@ -75,7 +75,7 @@ ROOT = {"inverse_root": root_coupled}
 VARIANTS = {
     "none": ("none", {}, {}),
     "batch (Keras)": ("batch (Keras)", {}, {}),
-    "batch (fused)": ("batch", {}, {}),
+    "batch (fused)": ("batch (fused)", {}, {}),
     "deconv, as published": ("deconv", PATCHES | MOMENTS | ROOT, {}),
     "+ patches cut in cells": ("deconv", MOMENTS | ROOT, {}),
     "+ symmetric gradient of moments": ("deconv", PATCHES | ROOT, {}),
@@ -90,17 +90,12 @@ VARIANTS = {
 
 def build(net: str, norm: str, **options) -> keras.Model:
     """A network with logits, and `options` for the convolutions that whiten."""
-    fused = norm != "batch (Keras)"
-    norm = norm.removesuffix(" (Keras)")
-    model = networks.build(net, norm=norm, dropout=0, classifier_activation=None)
+    with switch(norm) as name:
+        model = networks.build(net, norm=name, dropout=0, classifier_activation=None)
 
     def copy(layer):
-        kind, config = type(layer), layer.get_config()
-        if kind is NetworkDeconvolution2D:
-            config |= options
-        if kind is BatchNormalization and not fused:
-            kind = keras.layers.BatchNormalization
-        return kind.from_config(config)
+        changes = options if type(layer) is NetworkDeconvolution2D else {}
+        return type(layer).from_config(layer.get_config() | changes)
 
     return keras.models.clone_model(model, clone_function=copy)
 

@@ -78,7 +78,7 @@ def test_variants_are_of_the_kinds_they_name():
         model = netdeconv_cost.build("all_cnn_c", norm, **options)
         return model, {type(layer) for layer in model.layers}
 
-    assert BatchNormalization in kinds("batch")[1]
+    assert BatchNormalization in kinds("batch (fused)")[1]
     _, keras_own = kinds("batch (Keras)")
     assert keras.layers.BatchNormalization in keras_own
     assert BatchNormalization not in keras_own
