@@ -8,7 +8,16 @@ import pytest
 from matplotlib import image as pictures
 
 from allconv import __main__ as cli
-from allconv import architectures, checkpoint, data, models, presets, train, weights
+from allconv import (
+    architectures,
+    checkpoint,
+    data,
+    models,
+    presets,
+    recipe,
+    train,
+    weights,
+)
 from experiments import demo, fidelity, queue, release, throughput
 
 
@@ -16,7 +25,7 @@ def test_queues_name_presets_and_no_run_twice():
     for jobs in queue.QUEUES.values():
         assert len(set(jobs)) == len(jobs)
         for name, seed in jobs:
-            presets.check(presets.get(name))
+            recipe.check(presets.get(name))
             assert seed >= 0
     assert set(queue.SNAPSHOTS) <= set(presets.PRESETS)
     assert {n for n, _ in queue.QUEUES["cifar10"]} == set(architectures.NAMES[:12])
