@@ -1,14 +1,15 @@
 """Train what the tables need, one run after the other or several at a time.
 
     python -m experiments.queue cifar10                 # hours to weeks: see QUEUES
-    python -m experiments.queue fidelity --processes 1
+    python -m experiments.queue budget --processes 2
 
 Runs that are finished are passed over and runs that were stopped go on, so the same
-command can be given again at any time; several at once take different runs. Each
-finished run's record is copied to `experiments/records`.
+command can be given again at any time. `--processes` trains several at once, each with
+its share of the cores. Each finished run's record is copied to `experiments/records`.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,9 @@ def main() -> int:
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     arguments = parser.parse_args()
     extra = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
+    if arguments.processes > 1:  # each its share of the cores
+        share = (os.cpu_count() or 1) // arguments.processes
+        extra += ["--threads", str(max(1, share))]
     jobs = QUEUES[arguments.queue]
     for name, _ in jobs:
         presets.get(name)
