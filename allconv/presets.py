@@ -55,8 +55,8 @@ SHORT = replace(
     norm="batch",
 )
 
-# As well trained as an hour and a half on two cores allows: the middle of the images
-# first, where a step costs half, then more of them, and all at the end.
+# As well trained as two hours on two cores allow: the middle of the images first, where
+# a step costs half, then more of them, and all at the end.
 FAST = replace(
     SHORT,
     name="fast_augmented",
