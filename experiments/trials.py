@@ -17,7 +17,7 @@ epochs than those of mean 0 and variance 1, at the same cost. (The 34 minutes of
 do best, on All-CNN-C by 1 % of one run. At 0.05 in batches of 64 Model A learns nothing
 (89.6 %), though All-CNN-C does; half of the paper's dropout costs Model A 6 %. (The 14
 minutes of `budget_trial_a_small_dropped` are those of a busy machine.) With scores that
-start wherever their kernels have them Model A learns nothing (89.6 %) and All-CNN-C less
+start wherever their kernels have them Model A learns nothing (89.6 %), All-CNN-C less
 (72.8 %); Caffe's `xavier` costs Model A 1.5 %.
 """
 
