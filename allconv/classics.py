@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
-from allconv.batchnorm import BatchNormalization
+from allconv import batchnorm
 from allconv.builders import (
     check_common,
     check_norm,
@@ -265,7 +265,9 @@ def _convolve(
         x = layers.Conv2D(filters, kernel_initializer=start, **arguments)(x)
     if norm == "batch":
         # The defaults of the authors' framework, in Keras' terms.
-        x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{label}_norm")(x)
+        x = batchnorm.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, name=f"{label}_norm"
+        )(x)
         if relu:
             x = layers.ReLU(name=f"{label}_relu")(x)
     return x

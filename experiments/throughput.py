@@ -43,7 +43,7 @@ from allconv.keeper import Keeper
 PRESET = replace(
     presets.PAPER, batch_size=128, augmentation="paper", epochs=1, validate_every=0
 )
-NORMS = ("none", "batch (Keras)", "batch (fused)", "deconv")
+NORMS = ("batch (Keras)", "batch (fused)", "deconv")
 
 
 def flops_per_image(name: str) -> float:
@@ -105,13 +105,14 @@ def bare_step(model: keras.Model):
 
 @contextlib.contextmanager
 def switch(norm: str):
-    """One of `NORMS` as the builders' switch; within, `"batch"` is the one it names."""
-    name, _, of = norm.partition(" ")
-    if of == "(Keras)":
-        kind = keras.layers.BatchNormalization
-        with mock.patch.object(batchnorm, "BatchNormalization", kind):
-            yield name
-    else:
+    """`"none"` or one of `NORMS` as the builders' switch.
+
+    Within, networks with `"batch"` are built with the kind of it that `norm` names.
+    """
+    name, _, kind = norm.partition(" ")
+    module = keras.layers if kind == "(Keras)" else batchnorm
+    layer = module.BatchNormalization
+    with mock.patch.object(batchnorm, "BatchNormalization", layer):
         yield name
 
 
@@ -153,7 +154,7 @@ def main() -> None:
                 train.fit(model, inputs, PRESET, 0, 0, [keeper])
 
     loops = {"bare step": bare, "model.fit": plain_fit, "allconv": whole_loop}
-    for norm in () if arguments.plain else NORMS[1:]:
+    for norm in () if arguments.plain else NORMS:
         loops[norm] = functools.partial(whole_loop, normalised(norm, inputs))
     print("tracing ...", flush=True)
     inputs.steps = 2

@@ -1,6 +1,7 @@
 """Tables and figures of network deconvolution, from records as they are written."""
 
 import keras
+import pytest
 
 from allconv import correlation, networks, presets, shapes
 from allconv.batchnorm import BatchNormalization
@@ -73,9 +74,10 @@ def test_figures_are_of_cifar10_or_else_of_shapes(monkeypatch):
     assert spread[0] > 2 * spread[1] > 2 * spread[2]
 
 
-def test_variants_are_of_the_kinds_they_name():
+@pytest.mark.parametrize("net", netdeconv_cost.NETS)
+def test_variants_are_of_the_kinds_they_name(net):
     def kinds(norm, **options):
-        model = netdeconv_cost.build("all_cnn_c", norm, **options)
+        model = netdeconv_cost.build(net, norm, **options)
         return model, {type(layer) for layer in model.layers}
 
     assert BatchNormalization in kinds("batch (fused)")[1]
