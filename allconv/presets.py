@@ -11,7 +11,6 @@ from allconv.recipe import Preset
 # The paper tries these on each network and reports the best; which won is unpublished.
 LEARNING_RATES = (0.25, 0.1, 0.05, 0.01)
 
-
 PAPER = Preset("all_cnn_c", "all_cnn_c")
 
 # Table 3 of Zeiler & Fergus at the size of CIFAR: rate and momentum theirs; no dropout,
@@ -55,8 +54,8 @@ SHORT = replace(
     norm="batch",
 )
 
-# As well trained as two hours on two cores allow: the middle of the images first, where
-# a step costs half, then more of them, and all at the end.
+# As well trained as some two hours on two cores allow: the middle of the images first,
+# where a step costs half, then more of them, and all at the end.
 FAST = replace(
     SHORT,
     name="fast_augmented",
@@ -68,8 +67,8 @@ FAST = replace(
 )
 
 # Table 3 in some hours: the paper's inputs, optimiser and decay, no normalising layers;
-# fewer epochs, most of them on the middle of the images. Batch size, rate and dropout
-# were chosen on images held back (`experiments.trials budget`), once for all.
+# fewer epochs, most of them on the middle of the images. Batch size, rate, dropout and
+# start were chosen on images held back (`experiments.trials budget`), once for all.
 BUDGET = replace(
     PAPER,
     epochs=6,
@@ -176,7 +175,8 @@ _ROWS = (
         for norm in ("batch", "deconv")
     ),
     # Whether whitening helps All-CNN-C: the three norms in ten epochs of one recipe, on
-    # the middle of the images, where a step costs half.
+    # the middle of the images, where a step costs half. Without normalisation the rate
+    # is half of the others', and no score is off at the start.
     *(
         replace(
             WHITENING,

@@ -1,4 +1,4 @@
-"""How well can All-CNN-C be trained in two hours on two CPU cores?
+"""How well can All-CNN-C be trained in some two hours on two CPU cores?
 
 The paper's 7.25 % with flips and shifts, and 9.08 % without, took 350 epochs, some 39
 hours on such a machine. `fast_augmented` has 16 epochs, with batch normalisation

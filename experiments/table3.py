@@ -6,8 +6,8 @@ than ConvPool; both are better than the network they come from.
 
 The paper's 350 epochs are 39 hours for All-CNN-C on two cores. `presets.BUDGET` has 6,
 with the paper's inputs, optimiser and weight decay and no normalising layers. Batch
-size, rate and dropout were chosen once, on training images held back, on All-CNN-C and
-Model A; how scores and kernels start, and the number of epochs, are not tried yet.
+size, rate, dropout and how scores and kernels start were tried on training images held
+back, of All-CNN-C and Model A (`trials`); the number of epochs is what the hours allow.
 
     python -m experiments.trials budget     # an hour: the choice
     python -m experiments.queue budget      # 6 to 11 hours on two cores: the runs
