@@ -32,7 +32,7 @@ TABLES = {
         True,
         paper.CIFAR10_AUGMENTED,
     ),
-    "cifar100": ("CIFAR-100 (Table 5)", "cifar100", None, paper.CIFAR100),
+    "cifar100": ("CIFAR-100 (Table 4)", "cifar100", None, paper.CIFAR100),
 }
 
 

@@ -5,7 +5,7 @@ epochs follow the curve of a public Caffe run of the same network, which went on
 9.87 % error after 358 epochs (github.com/mateuszbuda/ALL-CNN; `caffe_all_cnn_c.csv`
 holds its measurements on the test set, every 200 iterations of 256 images).
 
-    python -m experiments.queue fidelity    # 90 minutes on two cores
+    python -m experiments.queue fidelity    # 100 minutes and more
     python -m allconv train caffe_start --epochs 3 --seed 1 \
         --records experiments/records
     python -m experiments.fidelity          # a second: the figure and the table
