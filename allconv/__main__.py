@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 128 + getattr(stop, "signum", signal.SIGINT)
@@ -141,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--target", type=int, help="a class, in place of --layer")
     sub.add_argument("--dataset", default="cifar10", help="of the index; cifar10")
     sub.add_argument(
-        "--white", type=float, default=1, help="X.keras' input for white: 1 or 255"
+        "--white", type=float, help="what X.keras takes for a white pixel: 1 or 255"
     )
     sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
     _data_dir(sub)
@@ -337,7 +338,9 @@ def _explain(arguments) -> None:
     pixels = explanation.read_image(
         arguments.image, model, arguments.dataset, arguments.data_dir
     )
-    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    settings = {
+        k: getattr(arguments, k) for k in ("image", "model", "dataset", "white")
+    }
     paths = explanation.write(
         arguments.output,
         pixels,

@@ -64,7 +64,7 @@ class Audit:
         lists = {
             "rectifiers": self.rectifiers,
             f"max-pooling ({self.rule.pool})": self.pools,
-            "normalisations": self.normalisations,
+            "local response normalisation": self.normalisations,
             "untouched nonlinearities": self.untouched,
         }
         counts = f"{len(self.treated)} of {len(self.rectifiers)} rectifiers"
@@ -91,13 +91,14 @@ def audit(
     carrying = {images.ref()}
     for op in images.graph.get_operations():  # in the order of their making
         if op.type not in CONSTANTS and any(x.ref() in carrying for x in op.inputs):
-            carrying.update(y.ref() for y in op.outputs if y.dtype.is_floating)
+            carrying.update(y.ref() for y in op.outputs)
     met, todo = set(), [neuron]
     while todo:
         op = todo.pop().op
         if op not in met and op.type != "Placeholder":
             met.add(op)
-            todo.extend(x for x in op.inputs if x.ref() in carrying)
+            floating = (x for x in op.inputs if x.dtype.is_floating)
+            todo.extend(x for x in floating if x.ref() in carrying)
 
     found: dict[str, list] = {}
     for op in images.graph.get_operations():
@@ -140,6 +141,8 @@ def _kind(op: tf.Operation, signals: list[int], rule: Rule) -> str:
         return "untouched"  # tf.custom_gradient: rules inside it would be bypassed
     if signal_input(op) is not None:
         return "rectifier"
+    if not all(op.inputs[i].dtype.is_floating for i in signals):
+        return "untouched"  # such as cast(x > 0): a mask, which has no slope
     if op.type == "MaxPool" or (op.type in _POOLS and rule.pool == "switch"):
         return "pool"
     if op.type in _NORMALISATIONS:

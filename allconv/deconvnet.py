@@ -71,14 +71,12 @@ def reverse(
     _check("pool", pool, ("switch", "centre", "spread"))
     _check("dead_windows", dead_windows, ("keep", "drop"))
     chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
-    activations = np.asarray(images, np.float32)
-    if activations.ndim != 4:
-        raise ValueError(
-            "`images` should be of shape (n, height, width, channels). "
-            f"Received: {activations.shape}"
-        )
+    activations = _check_images(model, np.asarray(images))
     for step in chain:
         activations = step.up(activations)
+    if not isinstance(position, str):
+        position = tuple(position)
+    _check_neuron(activations.shape[1:], channel, position)
     signal = _one_hot(activations, channel, position)
     if seed == "activation":
         signal *= activations
@@ -106,7 +104,8 @@ def project(
         several channels, `(n, size, size, 3)`.
 
     Raises:
-        ValueError: If a step up to `layer` depends on the image or on its size.
+        ValueError: If a step up to `layer` depends on the image or on its size, or
+            there is no such channel.
     """
     chain = _up_to(model, layer, False, MASKS["deconvnet"], "switch", "keep")
     free = (steps.Convolution, steps.DepthwiseConvolution, steps.Rectifier)
@@ -117,11 +116,13 @@ def project(
                 f"{type(step).__name__} below the layer {layer!r} depends on the image "
                 "or its size: use `reverse` with an image."
             )
-    filters = next(
-        step.filters
-        for step in reversed(chain)
-        if isinstance(step, steps.Convolution | steps.DepthwiseConvolution)
-    )
+    convolutions = (steps.Convolution, steps.DepthwiseConvolution)
+    widths = [step.filters for step in chain if isinstance(step, convolutions)]
+    if not widths:
+        raise ValueError(f"There is no convolution up to the layer {layer!r}.")
+    filters = widths[-1]
+    for one in np.ravel([] if channel is None else channel).tolist():
+        _check_neuron((filters,), one, "max")
     if channel is None:
         channel = range(filters)
     signal = np.eye(filters, dtype=np.float32)[np.atleast_1d(channel), None, None]
@@ -139,13 +140,15 @@ def _up_to(model, layer, before_rectifier, *options) -> list:
         if isinstance(rows[-1][1], steps.Softmax):
             rows.pop()
     else:
-        ends = [i for i, p in enumerate(names) if layer in (p, p.rpartition("/")[2])]
-        if not ends:
+        fits = [path for path in names if path == layer] or [
+            path for path in names if path.rpartition("/")[2] == layer
+        ]
+        if len(set(fits)) != 1:
             raise ValueError(
-                f"{model.name} has no layer {layer!r} with a step of its own. Such "
-                f"layers: {', '.join(dict.fromkeys(names))}"
+                f"{model.name} has {len(set(fits))} layers {layer!r} with a step of "
+                f"their own. Such layers: {', '.join(dict.fromkeys(names))}"
             )
-        rows = rows[: ends[-1] + 1]
+        rows = rows[: len(names) - names[::-1].index(fits[0])]
     chain = [step for _, step in rows]
     if before_rectifier:
         if not isinstance(chain[-1], steps.Rectifier):
@@ -166,6 +169,8 @@ def _rows(model, *options, above="") -> Iterator[tuple[str, object]]:
             raise ValueError(
                 f"{model.name} calls a layer twice. Use `allconv.saliency`."
             )
+        if any(len(nodes) > 1 for nodes in model._nodes_by_depth.values()):
+            raise ValueError(f"{model.name} has branches. Use `allconv.saliency`.")
     else:
         raise ValueError(
             f"`model` should be Sequential or functional. Received: {model.name}, a "
@@ -276,6 +281,39 @@ def _one_hot(activations, channel, position) -> np.ndarray:
             row, column = index[:2] if position == "max" else position
             signal[n, row, column, chosen] = 1
     return signal
+
+
+def _check_images(model, images) -> np.ndarray:
+    own = tuple(model.inputs[0].shape)
+    fits = images.ndim == 4 and all(
+        n in (None, m) for n, m in zip(own[1:], images.shape[1:], strict=True)
+    )
+    if not fits or not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"`images` should be floating point, of shape {own}, preprocessed as for "
+            f"the model. Received: {images.dtype}, {images.shape}"
+        )
+    return images.astype(np.float32)
+
+
+def _check_neuron(shape, channel, position) -> None:
+    """Whether an output of that shape, without the batch, has such a neuron."""
+    *sizes, channels = shape
+    if channel is not None and channel not in range(channels):
+        raise ValueError(
+            f"`channel` should be an integer from 0 to {channels - 1}. "
+            f"Received: channel={channel!r}"
+        )
+    if isinstance(position, str):
+        _check("position", position, ("max", "all"))
+    elif len(sizes) != 2 or not (
+        len(position) == 2
+        and all(n in range(m) for n, m in zip(position, sizes, strict=True))
+    ):
+        raise ValueError(
+            f"`position` should be 'max', 'all' or the (row, column) of a map; here "
+            f"the neurons are of shape {shape}. Received: position={position!r}"
+        )
 
 
 def _check(name, value, choices) -> None:

@@ -17,7 +17,7 @@ def read_model(
     name: str,
     weight_file: str | None = None,
     dataset: str = "cifar10",
-    white: float = 1,
+    white: float | None = None,
 ) -> tuple[keras.Model, Callable, Callable]:
     """A model with its way from uint8 pixels to inputs, and back for gradients.
 
@@ -25,13 +25,15 @@ def read_model(
         name: A network of `networks.NAMES`, or a `.keras` file.
         weight_file: For a network: a weight file; None: the released one.
         dataset: For a network: the set that its released weights were trained on.
-        white: For a `.keras` file: the input value of a white pixel, 1 or 255, say.
+        white: For a `.keras` file, which does not say: the input value of a white
+            pixel, 1 or 255, say.
 
     Returns:
         `(model, preprocess, pullback)`; see `preprocessing.GCNZCA`.
 
     Raises:
-        ValueError: If the name is neither, or the weights are of another network.
+        ValueError: If the name is neither, the weights are of another network, or the
+            file cannot be loaded or needs `white`.
         FileNotFoundError: If there is no such file.
     """
     if name in networks.NAMES:
@@ -50,8 +52,19 @@ def read_model(
         )
     if not Path(name).is_file():
         raise FileNotFoundError(f"There is no file {name}.")
-    # Keras' safe mode refuses files that carry code of their own.
-    model = keras.models.load_model(name, compile=False, safe_mode=True)
+    if white is None:
+        raise ValueError(
+            f"{name} does not say what it takes: give `white`, the input value of a "
+            "white pixel, which is 255 where the model scales pixels itself, often 1."
+        )
+    try:
+        # Keras' safe mode refuses files that carry code of their own.
+        model = keras.models.load_model(name, compile=False, safe_mode=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Keras cannot load {name}: {error} A model with classes of its own can be "
+            "explained from Python, by `allconv.saliency.explain`."
+        ) from error
     factor = white / 255
     return (
         model,
@@ -93,8 +106,8 @@ def read_image(
         raise FileNotFoundError(
             f"The image should be a file or an index. Received: {source!r}"
         )
-    height, width = model.inputs[0].shape[1:3]
-    size = (height, width) if height and width else None
+    inputs = getattr(model, "inputs", None)  # a subclassed model has none
+    size = inputs[0].shape[1:3] if inputs and None not in inputs[0].shape[1:3] else None
     try:
         image = keras.utils.load_img(source, target_size=size)
     except OSError as error:
@@ -115,7 +128,7 @@ def write(
     """Explain one neuron and write `output` (PNG), and beside it `.npz` and `.json`.
 
     Args:
-        output: The picture's path; its folder exists.
+        output: The picture's path, `.png` or without; its folder exists.
         pixels: uint8 `(1, height, width, 3)`.
         model, preprocess, pullback: From `read_model`.
         rule: One of `rules.RULES`.
@@ -130,14 +143,19 @@ def write(
     """
     address = {k: v for k, v in neuron.items() if v is not None}
     layer = address.pop("layer", None)
-    explainer = saliency.Explainer(model, rule, layer=layer)
+    explainer = saliency.Explainer(
+        model, rule, layer=layer, image_shape=pixels.shape[1:]
+    )
     inputs = preprocess(pixels)
     at_inputs = explainer(inputs, **address)
+    (index,), (activation,) = explainer.locate(inputs, **address)
     maps = pullback(pixels, at_inputs)
-    title = rule if layer is None else f"{rule}\n{layer}"
+    what = f"class {index[-1]}" if layer is None else f"{layer}, {index[-1]}"
+    title = f"{rule}\n{what}: {activation:.3g}"
     figure, limits = plots.rule_comparison(pixels, {title: maps})
 
-    paths = [Path(output).with_suffix(s) for s in (".png", ".npz", ".json")]
+    stem = str(output).removesuffix(".png")
+    paths = [Path(stem + suffix) for suffix in (".png", ".npz", ".json")]
     picture, arrays = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png", dpi=200)
     np.savez_compressed(
@@ -147,6 +165,8 @@ def write(
         **settings,
         "rule": rule,
         "neuron": {k: v for k, v in neuron.items() if v is not None},
+        "index": index.tolist(),
+        "activation": float(activation),
         "audit": str(explainer.audit),
         "limit": float(limits.max()),
         "weights_sha256": _digest(model),

@@ -1,7 +1,7 @@
 """Where a neuron is: addresses of layers, and their outputs in a traced model."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -141,8 +141,10 @@ def logits(output: tf.Tensor) -> tf.Tensor:
     return tensor.op.inputs[0]
 
 
-def below_rectifier(neurons: tf.Tensor, layer: str | None) -> tf.Tensor:
-    """The input of the rectifier that a layer ends in."""
+def below_rectifier(
+    neurons: tf.Tensor, layer: str | None, owner: Callable[[tf.Operation], str]
+) -> tf.Tensor:
+    """The input of the rectifier that a layer ends in; `owner` as for `audit.audit`."""
     tensor = neurons
     while tensor.op.type in ("Identity", "Cast"):
         tensor = tensor.op.inputs[0]
@@ -151,7 +153,8 @@ def below_rectifier(neurons: tf.Tensor, layer: str | None) -> tf.Tensor:
             f"{place(layer)} does not end in a rectifier: its output is what "
             "`before_rectifier` asks for, leave that out."
         )
-    while (index := signal_input(tensor.op)) is not None:
+    own = owner(tensor.op)  # whose steps, such as relu then clip, are one rectifier
+    while (index := signal_input(tensor.op)) is not None and owner(tensor.op) == own:
         tensor = tensor.op.inputs[index]
     return tensor
 

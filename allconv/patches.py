@@ -275,7 +275,8 @@ def _wire(places):
 
 def _tracker(outputs, k, one_per_image):
     """Compile the step that folds a batch into the ranking of each layer."""
-    images = tf.TensorSpec((None, *outputs.inputs[0].shape[1:]))
+    source = outputs.inputs[0]
+    images = tf.TensorSpec((None, *source.shape[1:]), source.dtype)
     first = tf.TensorSpec((), tf.int64)
     ranking = [tf.TensorSpec((None, k), type(nothing)) for nothing in _NOTHING]
     rankings = [ranking] * len(outputs.outputs)
@@ -287,7 +288,7 @@ def _tracker(outputs, k, one_per_image):
             _fold(tf.cast(activations, tf.float32), first, ranking, one_per_image)
             for activations, ranking in zip(maps, rankings, strict=True)
         ]
-        nan_in_images = tf.reduce_any(tf.math.is_nan(images))
+        nan_in_images = tf.reduce_any(tf.math.is_nan(tf.cast(images, tf.float32)))
         return [ranking for ranking, _ in folded], nan_in_images, [n for _, n in folded]
 
     return step

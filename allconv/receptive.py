@@ -181,21 +181,25 @@ def _walk(graph, fields, image, prefix="", nesting=()) -> Iterator[Place]:
                 yield from _walk(inner, known, image, f"{path}/", (*nesting, call))
                 leaving = [known[id(tensor)] for tensor in inner.outputs]
             else:
-                field = _propagate(layer, node, _union(arriving, path), path, image)
+                field = _propagate(
+                    layer, node, _union(arriving, node, path), path, image
+                )
                 leaving = [field] * len(node.outputs)
             for tensor, field in zip(node.outputs, leaving, strict=True):
                 fields[id(tensor)] = field
             yield Place(path, node.outputs[0], nesting, leaving[0])
 
 
-def _union(fields, path):
-    """The smallest field that holds all of `fields`."""
+def _union(fields, node, path):
+    """The smallest field that holds those of all inputs of a node."""
     for field in fields:
         if isinstance(field, str) or 0 in field.stride:
             return field
     if len({field.stride for field in fields}) > 1:
         strides = " and ".join(str(field.stride) for field in fields)
         return f"at {path!r} branches of unequal strides {strides} meet."
+    if len({tuple(tensor.shape[1:-1]) for tensor in node.input_tensors}) > 1:
+        return f"at {path!r} maps of unequal sizes meet."
     starts = np.array([field.start for field in fields])
     ends = starts + [field.size for field in fields]
     start, end = starts.min(axis=0), ends.max(axis=0)

@@ -34,6 +34,8 @@ class Rule:
         pool: What a max-pooling window does with its signal: `"switch"` gives it to
             the maximum, `"centre"` to the window's centre (the upper left of the
             middle cells of an even window), `"spread"` to all its cells in equal parts.
+            Of equal maxima the first gets it; in global max-pooling, which TensorFlow
+            computes otherwise, they share it.
     """
 
     forward: bool
@@ -88,7 +90,7 @@ def signal_input(op: tf.Operation) -> int | None:
         return None if _is_lower_half(op) else 0
     if op.type in ("Maximum", "Minimum"):  # of a signal and a constant
         signals = [i for i in (0, 1) if carries(op.inputs[i])]
-        return signals[0] if len(signals) == 1 else None
+        return signals[0] if len(signals) == 1 and not _is_lower_half(op) else None
     if op.type == "SelectV2":  # x if x > threshold else a constant
         test = op.inputs[0].op
         branch = {"Greater": 1, "GreaterEqual": 1, "Less": 2, "LessEqual": 2}
@@ -99,11 +101,19 @@ def signal_input(op: tf.Operation) -> int | None:
 
 
 def _is_lower_half(op: tf.Operation) -> bool:
-    """Whether a Relu is the -x of a two-part unit such as PReLU: f(x) - a * f(-x).
+    """Whether this is the lower half of a two-part unit such as PReLU.
 
-    [R > 0] would have the wrong sign there. The halves of a concatenated ReLU, on the
-    other hand, are two rectifiers like any other.
+    That is the f(-x) of f(x) - a * f(-x), where [R > 0] would have the wrong sign, or
+    the min(x, 0) of f(x) + a * min(x, 0), where the two halves would both send R down.
+    The halves of a concatenated ReLU, on the other hand, are two rectifiers like any
+    other.
     """
+    upper = ("Relu", "Relu6", "SelectV2", "Greater", "Maximum")
+    if op.type == "Minimum":
+        consumers = (c for x in op.inputs if carries(x) for c in x.consumers())
+        return any(c.type in upper for c in consumers)
+    if op.type != "Relu":
+        return False
     source = op.inputs[0].op
     if source.type == "AddV2":  # threshold - x
         source = source.inputs[0].op
@@ -111,7 +121,6 @@ def _is_lower_half(op: tf.Operation) -> bool:
         return False
     twins = [c for c in source.inputs[0].consumers() if c is not source]
     joined = [c.type for c in op.outputs[0].consumers()]
-    upper = ("Relu", "Relu6", "SelectV2", "Greater", "Maximum")
     return "ConcatV2" not in joined and any(c.type in upper for c in twins)
 
 
@@ -184,16 +193,19 @@ def _spread(op: tf.Operation, signal: tf.Tensor) -> tf.Tensor:
 
 
 def _centre(op: tf.Operation, signal: tf.Tensor) -> tf.Tensor:
-    """A depthwise transposed convolution with a kernel that is 1 at its centre."""
+    """A transposed convolution with a kernel that is the identity at its centre.
+
+    Not a depthwise one, which TensorFlow's own kernels refuse for unequal strides.
+    """
     window = _window(op)
     rows, columns = window["ksize"][1:3]
     channels = signal.shape[-1]
     at_centre = tf.scatter_nd(
         [[(rows - 1) // 2, (columns - 1) // 2]],
-        tf.ones((1, channels, 1), signal.dtype),
-        (rows, columns, channels, 1),
+        tf.eye(channels, dtype=signal.dtype)[None],
+        (rows, columns, channels, channels),
     )
-    return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+    return tf.raw_ops.Conv2DBackpropInput(
         input_sizes=tf.shape(op.inputs[0]),
         filter=at_centre,
         out_backprop=signal,

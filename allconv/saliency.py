@@ -14,6 +14,7 @@ are those of Springenberg et al. (2015), section 3.4 and figures 2 to 5.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import keras
@@ -161,7 +162,7 @@ class Explainer:
         self.image_shape = _image_shape(model, image_shape)
         self.audit: Audit
         self.neurons: tuple[int, ...]
-        self._maps = tf.function(
+        self._traced = tf.function(
             self._trace,
             input_signature=[
                 tf.TensorSpec((None, *self.image_shape), tf.float32, "images"),
@@ -180,6 +181,29 @@ class Explainer:
         target: int | Sequence[int] | None = None,
     ) -> np.ndarray:
         """Explain one neuron per image; arguments and result as for `explain`."""
+        return self._run(images, channel, position, target)[0]
+
+    def locate(
+        self,
+        images: np.ndarray,
+        *,
+        channel: int | Sequence[int] | None = None,
+        position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
+        target: int | Sequence[int] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which neurons the same arguments explain, and what they say.
+
+        Returns:
+            The index of each image's neuron in the layer's output, `(n, axes)`, of
+            several the first; and its activation, float32 `(n,)`, of several the sum.
+            A rectified neuron with activation 0 is silent: its map is empty under
+            rules that know what was active.
+        """
+        _, index, activation = self._run(images, channel, position, target)
+        return np.stack(np.unravel_index(index, self.neurons), axis=-1), activation
+
+    def _run(self, images, channel, position, target):
+        """Maps, the neurons' indices in the flattened output, and their activations."""
         images = _check_images(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
@@ -196,12 +220,14 @@ class Explainer:
         channel = _channels(name, channel, len(images), self.neurons[-1])
         position = _positions(position, len(images), self.neurons[:-1])
         maps = np.empty(images.shape, np.float32)
+        index = np.empty(len(images), int)
+        activation = np.empty(len(images), np.float32)
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            maps[batch] = self._maps(
+            maps[batch], index[batch], activation[batch] = self._traced(
                 *map(tf.constant, (images[batch], channel[batch], position[batch]))
             )
-        return maps
+        return maps, index, activation
 
     def _trace(self, images, channel, position):
         graph = images.graph
@@ -212,34 +238,36 @@ class Explainer:
             graph.gradient_override_map(overrides(self.rule)),
         ):
             output = self.model(_like_inputs_of(self.model, images), training=False)
+        made_by = functools.partial(owner, calls)
         if self.layer is None:
             neurons = logits(output)
         else:
             neurons = layer_output(self.model, self.layer, calls)
         if self.before_rectifier:
-            neurons = below_rectifier(neurons, self.layer)
+            neurons = below_rectifier(neurons, self.layer, made_by)
         if len(neurons.shape) < 2 or None in neurons.shape[1:]:
             raise ValueError(
                 "Neurons are in an output (n, ..., channels) of known size. "
                 f"{place(self.layer)} has shape {neurons.shape}"
             )
         self.neurons = tuple(neurons.shape[1:])
-        made_by = functools.partial(owner, calls)
         self.audit = audit(images, neurons, self.rule, made_by)
         whole = audit(images, tf.nest.flatten(output)[0], self.rule, made_by)
         self._check_audit(whole)
 
-        seeds = _one_hot(neurons, channel, position)
-        if self.seed == "activation":
-            seeds *= neurons
+        mask = _one_hot(neurons, channel, position)
+        seeds = mask * neurons if self.seed == "activation" else mask
         (maps,) = tf.gradients(neurons, images, grad_ys=seeds)
         if maps is None:
             raise ValueError(f"{place(self.layer)} does not depend on the images.")
-        return maps
+        n, count = tf.shape(images)[0], math.prod(self.neurons)
+        chosen = tf.reshape(mask, (n, count))
+        activation = tf.reduce_sum(chosen * tf.reshape(neurons, (n, count)), axis=1)
+        return maps, tf.argmax(chosen, axis=1), activation
 
     def _check_audit(self, whole: Audit) -> None:
-        if self.rule.name == "backprop" or not self.strict:
-            return
+        if not overrides(self.rule) or not self.strict:
+            return  # plain gradients say something of everything
         name = self.rule.name
         if self.audit.untouched:
             raise ValueError(
@@ -247,7 +275,8 @@ class Explainer:
                 "Pass `strict=False` to use the plain gradient there, or the rule "
                 "'backprop'."
             )
-        if not self.audit.rectifiers and not whole.rectifiers:
+        nothing = not self.audit.rectifiers and not whole.rectifiers
+        if nothing and self.rule.pool == "switch":
             raise ValueError(
                 f"{self.model.name} has no rectifier, so that the rule {name} would be "
                 "plain backprop. Use the rule 'backprop'."
@@ -313,6 +342,11 @@ def _image_shape(
         raise ValueError(
             f"`model` should have one input. Received: {model.name} with "
             f"{len(inputs)} inputs"
+        )
+    if inputs and not tf.as_dtype(inputs[0].dtype).is_floating:
+        raise ValueError(
+            f"{model.name} takes images of dtype {inputs[0].dtype}, through which no "
+            "gradient passes: call its layers on a floating-point input."
         )
     own = tuple(inputs[0].shape) if inputs else (None,) * 4
     if len(own) != 4:

@@ -69,9 +69,12 @@ def randomisation_test(
         A `Randomisation`.
 
     Raises:
-        ValueError: If `order` is unknown, the model cannot be copied, or maps are not
-            finite or change their shape.
+        ValueError: If `order` is unknown, there is no seed, the model cannot be copied
+            or has weights outside of its layers, or maps are not finite or change
+            their shape.
     """
+    if not len(seeds):
+        raise ValueError("`seeds` should hold at least one. Received: none")
     trained = _checked(maps(model))
     layers = tuple(path for path, _ in reversed(weighted_layers(model)))
     first, scores = [], []
@@ -99,6 +102,9 @@ def weighted_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
 
     Returns:
         Pairs of a path (`"conv1"`, `"block/conv1"`) and a layer.
+
+    Raises:
+        ValueError: If a model has weights that are in none of its layers.
     """
     found = []
     for layer in model.layers:
@@ -107,6 +113,13 @@ def weighted_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
             found += [(f"{layer.name}/{path}", deep) for path, deep in inner]
         elif layer.weights:
             found.append((layer.name, layer))
+    held = {id(weight) for _, layer in found for weight in layer.weights}
+    missed = [weight.path for weight in model.weights if id(weight) not in held]
+    if missed:
+        raise ValueError(
+            f"{model.name} has weights that belong to none of its layers: "
+            f"{', '.join(missed)}. Put them into a layer."
+        )
     return found
 
 

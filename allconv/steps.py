@@ -7,6 +7,7 @@ There is no automatic differentiation here.
 Maps are float32 arrays `(n, height, width, channels)`, vectors `(n, units)`.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -264,7 +265,7 @@ class Flatten:
 
     def up(self, x):
         self.shape = x.shape
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def down(self, signal):
         return signal.reshape(self.shape)

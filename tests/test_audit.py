@@ -24,6 +24,8 @@ REFUSED = {
     "IdentityN": layers.Activation("silu"),
     "Relu": layers.PReLU(alpha_initializer="ones"),
     "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
+    "Minimum": layers.Lambda(lambda x: tf.maximum(x, 0.0) + 0.3 * tf.minimum(x, 0.0)),
+    "Cast": layers.Lambda(lambda x: x * tf.cast(x > 0.5, x.dtype)),
     "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
     "Rsqrt": layers.LayerNormalization(),
     "StopGradient": layers.Lambda(lambda x: x + tf.stop_gradient(x)),
@@ -91,7 +93,7 @@ def test_audit_prints_what_was_found():
         "2 of 2 rectifiers guided",
         "rectifiers: conv1 (Relu), capped (Relu)",
         "max-pooling (spread): pool1 (MaxPool)",
-        "normalisations: lrn (LRN)",
+        "local response normalisation: lrn (LRN)",
         "untouched nonlinearities: squash (Tanh)",
     ]
 
@@ -101,6 +103,8 @@ def test_pooling_without_a_route_is_refused():
     assert explain(model, images()).any()
     with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
         explain(model, images(), Rule(True, True, "centre"))
+    with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
+        explain(model, images(), Rule(True, False, "centre"))
 
 
 def test_model_without_a_rectifier():
@@ -108,5 +112,7 @@ def test_model_without_a_rectifier():
     with pytest.raises(ValueError, match="has no rectifier"):
         explain(model, images(), "guided")
     assert saliency.backprop(model, images()).any()
+    pooled = chain(layers.Conv2D(2, 3), layers.MaxPooling2D())
+    assert explain(pooled, images(), Rule(True, True, "spread")).any()
     first = chain(layers.Conv2D(2, 3, name="first"), layers.ReLU())
     assert explain(first, images(), layer="first").any()  # none below, but one above

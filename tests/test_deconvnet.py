@@ -288,9 +288,27 @@ def test_bad_input():
     for argument in ("rule", "seed", "pool", "dead_windows"):
         with pytest.raises(ValueError, match=f"`{argument}` should be one of"):
             deconvnet.reverse(model, image, **{argument: "nonsense"})
-    with pytest.raises(ValueError, match=r"of shape \(n, .* Received: \(4, 4, 1\)"):
-        deconvnet.reverse(model, image[0])
-    with pytest.raises(ValueError, match=r"no layer 'conv9'.*conv, flatten"):
+    for wrong, received in (
+        (image[0], r"float32, \(4, 4, 1\)"),
+        (image[..., [0, 0]], r"float32, \(1, 4, 4, 2\)"),
+        (image.astype("uint8"), r"uint8, \(1, 4, 4, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"of shape \(None, .*: {received}"):
+            deconvnet.reverse(model, wrong)
+    assert deconvnet.reverse(model, image[:0]).shape == (0, 4, 4, 1)
+    for neuron, message in (
+        ({"channel": -1}, "integer from 0 to .* Received: channel=-1"),
+        ({"layer": "conv", "channel": 99}, "integer from 0 to .* channel=99"),
+        ({"layer": "conv", "position": "centre"}, "one of max, all"),
+        ({"layer": "conv", "position": (9, 9)}, r"\(row, column\) of a map.*=\(9, 9\)"),
+        ({"layer": "conv", "position": (-1, 0)}, r"\(row, column\) of a map"),
+        ({"position": (0, 0)}, r"\(row, column\) of a map"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            deconvnet.reverse(model, image, **neuron)
+    with pytest.raises(ValueError, match="channel=99"):
+        deconvnet.project(model, "conv", 99)
+    with pytest.raises(ValueError, match=r"0 layers 'conv9'.*conv, flatten"):
         deconvnet.reverse(model, image, layer="conv9")
     with pytest.raises(ValueError, match="'dense' does not end in a rectifier"):
         deconvnet.reverse(model, image, layer="dense", before_rectifier=True)
@@ -308,5 +326,18 @@ def test_bad_input():
     shared = layers.ReLU(name="shared")
     with pytest.raises(ValueError, match="calls a layer twice"):
         deconvnet.reverse(keras.Model(inputs, shared(shared(x))), image)
+    heads = [layers.Conv2D(1, 1, name=name)(x) for name in ("left", "right")]
+    with pytest.raises(ValueError, match="has branches"):
+        deconvnet.reverse(keras.Model(inputs, heads), image, layer="right")
+    halves = [
+        keras.Sequential([keras.Input((4, 4, 1)), layers.ReLU(name="same")], name=name)
+        for name in ("one", "two")
+    ]
+    twins = keras.Sequential([keras.Input((4, 4, 1)), *halves])
+    with pytest.raises(ValueError, match=r"2 layers 'same'.*one/same, two/same"):
+        deconvnet.reverse(twins, image, layer="same")
+    assert deconvnet.reverse(twins, image, layer="one/same").any()
+    with pytest.raises(ValueError, match="There is no convolution up to the layer"):
+        deconvnet.project(twins, "one/same")
     with pytest.raises(ValueError, match="no step for 'add', a Add"):
         deconvnet.reverse(keras.Model(inputs, layers.Add(name="add")([x, x])), image)

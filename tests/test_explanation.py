@@ -77,10 +77,51 @@ def test_a_keras_file_and_an_image_file(capsys, files, tmp_path):
     _, network, image = files
     output = tmp_path / "out.png"
     status, _, _ = call(
-        capsys, image, "--model", network, "--rule", "backprop", "-o", output
+        *(capsys, image, "--model", network, "--white", 255),
+        *("--rule", "backprop", "-o", output),
     )
     assert status == 0
-    assert np.load(output.with_suffix(".npz"))["map"].shape == (16, 16, 3)
+    arrays = np.load(output.with_suffix(".npz"))
+    assert arrays["map"].shape == (16, 16, 3)
+    np.testing.assert_array_equal(arrays["map"], arrays["map_at_inputs"])
+    facts = json.loads(output.with_suffix(".json").read_text())
+    model = keras.models.load_model(network)
+    scores = model(arrays["image"][None].astype("float32"))[0]
+    assert facts["index"] == [int(np.argmax(scores))]
+    assert facts["activation"] == pytest.approx(float(np.max(scores)), rel=1e-5)
+    assert facts["white"] == 255
+
+
+def test_a_model_for_images_of_any_size_and_a_name_with_a_dot(capsys, files, tmp_path):
+    _, _, image = files
+    anywhere = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(anywhere)
+    keras.Model(anywhere, x).save(tmp_path / "any.keras")
+    for name in ("run.v1", "run.v2"):
+        status, out, _ = call(
+            *(capsys, image, "--model", tmp_path / "any.keras", "--white", 1),
+            *("--layer", "conv", "--channel", 2, "-o", tmp_path / name),
+        )
+        assert status == 0
+        assert out.split()[0] == str(tmp_path / f"{name}.png")
+        facts = json.loads((tmp_path / f"{name}.json").read_text())
+        assert facts["index"][-1] == 2
+
+
+class Own(keras.layers.Layer):
+    """Not registered: Keras cannot load it again."""
+
+
+def test_a_model_with_classes_of_its_own_is_one_line(capsys, files, tmp_path):
+    own = keras.Sequential([keras.Input((16, 16, 3)), Own(), keras.layers.ReLU()])
+    own.save(tmp_path / "own.keras")
+    status, _, err = call(
+        capsys, files[2], "--model", tmp_path / "own.keras", "--white", 1
+    )
+    assert status == 2
+    assert "Keras cannot load" in err
+    assert "allconv.saliency.explain" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -96,16 +137,17 @@ def test_a_keras_file_and_an_image_file(capsys, files, tmp_path):
         (("IMAGE", "--model", "gone.keras"), "There is no file gone.keras"),
         (("IMAGE", "--model", "all_cnn_c", "--weights", "H5"), "holds strided_cnn_a"),
         (("IMAGE", "-o", "/nonexistent/out.png"), "No such file or directory"),
+        (("IMAGE", "--model", "KERAS"), "give `white`, the input value of a white"),
     ],
 )
 def test_wrong_input_is_one_line(capsys, files, tmp_path, arguments, message):
     weight_file, network, image = files
     text = tmp_path / "text.png"
     text.write_text("no image")
-    named = {"IMAGE": image, "TEXT": text, "H5": weight_file}
+    named = {"IMAGE": image, "TEXT": text, "H5": weight_file, "KERAS": network}
     arguments = [named.get(a, a) for a in arguments]
     if "--model" not in arguments:
-        arguments += ["--model", network]
+        arguments += ["--model", network, "--white", 1]
     if "-o" not in arguments:
         arguments += ["-o", tmp_path / "out.png"]
     status, _, err = call(capsys, *arguments)

@@ -82,6 +82,39 @@ def test_before_the_rectifier(reference):
     )
 
 
+@pytest.mark.parametrize("rule", deconvnet.MASKS)
+def test_before_the_rectifier_of_one_layer_and_not_of_the_one_below(rule):
+    """The cap's two steps are one rectifier; that of the convolution is another."""
+    convolution = layers.Conv2D(4, 3, activation="relu")
+    model = chain(convolution, layers.ReLU(max_value=1.0, name="cap"))
+    neuron = {"layer": "cap", "channel": 1, "before_rectifier": True, "position": "all"}
+    maps = explain(model, images(), rule, **neuron)
+    expected = deconvnet.reverse(model, images(), rule, **neuron)
+    assert maps.any()
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+
+
+def test_locate_says_which_neurons_were_explained(reference):
+    x = images(3)
+    maps = keras.Model(reference.inputs[0], reference.layers[0].output)(x).numpy()
+    explainer = Explainer(reference, layer="conv1", batch_size=2)
+    index, activation = explainer.locate(x)
+    strongest = [np.unravel_index(m.argmax(), m.shape) for m in maps]
+    np.testing.assert_array_equal(index, strongest)
+    np.testing.assert_allclose(activation, maps.max((1, 2, 3)), rtol=1e-6)
+    index, activation = explainer.locate(
+        x, channel=2, position=[(0, 0), (7, 7), (2, 5)]
+    )
+    np.testing.assert_array_equal(index, [(0, 0, 2), (7, 7, 2), (2, 5, 2)])
+    np.testing.assert_allclose(
+        activation, [maps[0, 0, 0, 2], maps[1, 7, 7, 2], maps[2, 2, 5, 2]], atol=1e-6
+    )
+    _, activation = explainer.locate(x, channel=2, position="all")
+    np.testing.assert_allclose(activation, maps[..., 2].sum((1, 2)), rtol=1e-5)
+    index, _ = Explainer(reference).locate(x, target=[2, 0, 1])
+    np.testing.assert_array_equal(index, [[2], [0], [1]])
+
+
 def test_channels_and_positions(reference):
     explainer = Explainer(reference, "backprop", layer="conv1")
     assert explainer.neurons == (8, 8, 4)

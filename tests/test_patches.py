@@ -140,6 +140,18 @@ def test_integer_images_are_cast_to_the_models_dtype(net):
         assert_equal_to_slow(top, slow_top(net, images, "a", 2, True))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_models_that_take_other_dtypes(dtype):
+    inputs = keras.Input((9, 8, 3), dtype=dtype)
+    x = keras.layers.Rescaling(1 / 255, dtype="float32")(inputs)
+    x = keras.layers.Conv2D(2, 3, name="conv")(x)
+    images = pictures(5).astype("uint8")
+    top = patches.top_activations(keras.Model(inputs, x), images, "conv", 2)["conv"]
+    maps = np.asarray(keras.Model(inputs, x)(images))
+    expected = np.sort(maps.max((1, 2)), axis=0)[:-3:-1].T
+    np.testing.assert_allclose(top.value, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_layers_of_nested_models():
     inner = keras.Sequential(
         [

@@ -206,6 +206,12 @@ def unequal():
     return keras.Model(inputs, layers.Add(name="sum")(paths))
 
 
+def spread():
+    inputs = keras.Input((8, 8, 3))
+    mean = layers.AveragePooling2D(8, strides=1)(inputs)  # one cell, added to every one
+    return keras.Model(inputs, layers.Add(name="sum")([inputs, mean]))
+
+
 def chain(*rows, shape=(8, 8, 3)):
     return keras.Sequential([keras.Input(shape), *rows])
 
@@ -220,6 +226,7 @@ class Subclassed(keras.Model):
         (shared, "twice", "'twice' names 2 calls .*'twice#0'"),
         (shared, "twice#2", "No layer is called 'twice#2'"),
         (unequal, "sum", r"'sum' branches of unequal strides \(1, 1\) and \(2, 2\)"),
+        (spread, "sum", "'sum' maps of unequal sizes meet"),
         (lambda: models.build("all_cnn_c"), "conv10", "No layer is called 'conv10'. L"),
         (Subclassed, "x", "Functional or a built Sequential model.*Subclassed"),
         (lambda: keras.Sequential([layers.Conv2D(1, 1)]), "x", "built Sequential"),

@@ -316,9 +316,30 @@ class Lonely(keras.layers.Layer):
         self.add_weight(shape=(self.size,), name="w")
 
 
+class Scale(keras.Model):
+    """A model with a weight that is in no layer."""
+
+    def build(self, _):
+        self.factor = self.add_weight(shape=(), name="factor")
+        self.built = True
+
+    def call(self, x):
+        return x * self.factor
+
+
 @pytest.mark.parametrize(
     "act, message",
     [
+        (
+            lambda m: sanity.weighted_layers(
+                keras.Sequential([keras.Input((3,)), Scale(name="scale")])
+            ),
+            r"scale has weights that belong to none of its layers: .*scale/factor",
+        ),
+        (
+            lambda m: sanity.randomisation_test(m, lambda _: None, seeds=()),
+            "`seeds` should hold at least one",
+        ),
         (
             lambda m: sanity.randomise(m, ["bn"]),
             "No layer with weights is called 'bn'. Layers: first, block/conv",
