@@ -117,7 +117,10 @@ class ChannelDeconvolution(keras.layers.Layer):
             rest = tf.reshape(rest, (n, height * width * self.rest))[:, ::step]
             mean = tf.reduce_mean(rest)
             count = tf.cast(tf.size(rest), rest.dtype)
-            chosen += [mean, tf.reduce_sum((rest - mean) ** 2) / (count - 1)]
+            chosen += [
+                mean,
+                tf.reduce_sum((rest - mean) ** 2) / tf.maximum(count - 1, 1),
+            ]
         return chosen
 
     def _affine(self, mean, deconv, *rest):

@@ -1,9 +1,16 @@
 """Trained models with whitening and batch normalisation folded into plain layers."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+from allconv import batchnorm
+from allconv.grouped import GroupedConv2D
+
+# These very classes: one derived from them may do something else with its weights.
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D)
+NORMS = (keras.layers.BatchNormalization, batchnorm.BatchNormalization)
 
 
 def fold(model: keras.Model) -> keras.Model:
@@ -25,6 +32,8 @@ def fold(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: if the model is not built, or hides such a layer inside a layer or
             model that cannot be taken apart.
+        Exception: what Keras raises of layers that it cannot rebuild from their
+            configuration, such as a `Lambda` of a function without a name.
     """
     if not model.built:
         raise ValueError(
@@ -37,10 +46,12 @@ def fold(model: keras.Model) -> keras.Model:
             f"Received: {model.name!r} of type {type(model).__name__}"
         )
     copies = {}
-    folded = _copy_model(model, copies)
+    folded = _copy_model(model, copies, _norms(model))
     for layers, weights in copies.values():
         if weights is not None:
             layers[-1].set_weights(weights)
+        if hasattr(layers[-1], "finalize_state"):  # what `Normalization` derives
+            layers[-1].finalize_state()
     hidden = [layer.name for layer in folded._flatten_layers() if _foldable(layer)]
     if hidden:
         raise ValueError(
@@ -59,9 +70,15 @@ def _foldable(layer):
     return hasattr(layer, "plain")
 
 
-def _copy_model(model, copies):
+def _parts(model) -> Iterator[keras.Model]:
+    """A model and the models inside it that show their graphs, each once."""
+    inside = [layer for layer in model._flatten_layers() if layer is not model]
+    yield model
+    yield from (x for x in inside if isinstance(x, keras.Model) and _open(x))
+
+
+def _copy_model(model, copies, norms):
     """Copies a model; `copies` maps ids of layers to their copies and weights."""
-    norms = _norms(model)
     taken_in = {id(norm) for norm in norms.values()}
     if isinstance(model, keras.Sequential):
         layers = [
@@ -94,27 +111,36 @@ def _copy_model(model, copies):
 
 
 def _norms(model):
-    """The batch normalisation that can be taken in by a convolution, by its id."""
-    if isinstance(model, keras.Sequential):
-        pairs = list(zip(model.layers, model.layers[1:], strict=False))
-    else:
-        pairs = [
-            (parent.operation, node.operation)
-            for nodes in model._nodes_by_depth.values()
-            for node in nodes
-            for parent in node.parent_nodes
-        ]
+    """The batch normalisation that can be taken in by a convolution, by its id.
+
+    Neither of the two may have another use, in the model or in one inside it.
+    """
+    pairs, called, read = [], [], []
+    for part in _parts(model):
+        if isinstance(part, keras.Sequential):
+            pairs += zip(part.layers, part.layers[1:], strict=False)
+            called += part.layers
+            read += part.layers  # by the next layer, or as the output
+            continue
+        nodes = [n for depth in part._nodes_by_depth.values() for n in depth]
+        called += [node.operation for node in nodes]
+        read += [output._keras_history.operation for output in part.outputs]
+        for node in nodes:
+            above = [parent.operation for parent in node.parent_nodes]
+            read += above
+            if "training" not in node.arguments.kwargs:
+                pairs += [(operation, node.operation) for operation in above]
     return {
         id(conv): norm
         for conv, norm in pairs
-        if isinstance(norm, keras.layers.BatchNormalization)
-        and isinstance(conv, CONVOLUTIONS)
+        if type(norm) in NORMS
+        and type(conv) in CONVOLUTIONS
         and conv.activation is keras.activations.linear
         and norm.axis in (-1, 3)
         and conv.data_format == "channels_last"
-        and sum(conv is first for first, _ in pairs) == 1
-        and sum(norm is second for _, second in pairs) == 1
-        and not any(conv.output is output for output in model.outputs)
+        and sum(conv is other for other in called) == 1
+        and sum(conv is other for other in read) == 1
+        and sum(norm is other for other in called) == 1
     }
 
 
@@ -123,7 +149,7 @@ def _copy(layer, copies, norms):
     if id(layer) in copies:
         return copies[id(layer)][0]
     if isinstance(layer, keras.Model) and _open(layer):
-        new, weights = [_copy_model(layer, copies)], None
+        new, weights = [_copy_model(layer, copies, norms)], None
     elif _foldable(layer):
         new, weights = layer.plain(), layer.folded()
     elif id(layer) in norms:

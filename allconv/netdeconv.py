@@ -235,7 +235,7 @@ class NetworkDeconvolution2D(Whitening):
             layer = keras.layers.DepthwiseConv2D(depth_multiplier=multiple, **arguments)
         else:
             layer = keras.layers.Conv2D(self.filters, groups=self.groups, **arguments)
-        if isinstance(self.padding, str) or layer.padding == "same":
+        if not self.padding or isinstance(self.padding, str) or layer.padding == "same":
             return [layer]
         name = f"{self.name}_padding"
         return [keras.layers.ZeroPadding2D(self.padding, name=name), layer]
@@ -248,6 +248,13 @@ class NetworkDeconvolution2D(Whitening):
             elif size is not None:
                 margin = 0 if self.padding == "valid" else 2 * self.padding
                 free = size + margin - self._extents()[axis]
+                if free < 0:
+                    raise ValueError(
+                        f"{self.name} reads {self._extents()[axis]} pixels along an "
+                        f"axis of {size}, padding {self.padding}. Received: input "
+                        f"shape {tuple(input_shape)}, kernel_size={self.kernel_size}, "
+                        f"dilation_rate={self.dilation_rate}"
+                    )
                 sizes[axis] = free // self.strides[axis] + 1
         return (input_shape[0], *sizes, self.filters)
 

@@ -21,6 +21,11 @@ class LocalResponseNormalization(layers.Layer):
         bias: Constant in the sum, above 0.
         alpha: Weight of the energy.
         beta: Exponent.
+
+    Computed in float32 whatever the layer's dtype.
+
+    Raises:
+        ValueError: If `bias` or `depth_radius` is none of these.
     """
 
     def __init__(
@@ -32,15 +37,23 @@ class LocalResponseNormalization(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if bias <= 0 or depth_radius < 0:
+            raise ValueError(
+                "`bias` should be above 0 and `depth_radius` 0 or more. "
+                f"Received: bias={bias}, depth_radius={depth_radius}"
+            )
         self.depth_radius = depth_radius
         self.bias = bias
         self.alpha = alpha
         self.beta = beta
 
     def call(self, inputs):
-        return tf.nn.local_response_normalization(
-            inputs, self.depth_radius, self.bias, self.alpha, self.beta
+        # In half precision the squares of large responses would be infinite.
+        normalised = tf.nn.local_response_normalization(
+            *(tf.cast(inputs, tf.float32), self.depth_radius),
+            *(self.bias, self.alpha, self.beta),
         )
+        return tf.cast(normalised, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

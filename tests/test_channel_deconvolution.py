@@ -52,3 +52,10 @@ def test_channel_gradient():
         direction = rng.normal(size=x.shape)
         expected = slope(loss, [x], [direction])
         assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_value_has_no_variance_and_leaves_the_state_finite():
+    """One row with one left-over channel: the last batch of many an epoch."""
+    layer = ChannelDeconvolution(4)
+    assert np.isfinite(layer(tf.ones((1, 5)), training=True)).all()
+    assert all(np.isfinite(weight).all() for weight in layer.get_weights())

@@ -58,6 +58,58 @@ def test_fold_sequential():
     ]
 
 
+class Standardised(keras.layers.Conv2D):
+    """A convolution that does something else with its weights."""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - keras.ops.mean(kernel))
+
+
+def test_adapted_statistics_are_kept():
+    x = batches()[0].astype("float32")
+    adapted = keras.layers.Normalization()
+    adapted.adapt(3 * x + 5)
+    rows = [adapted, NetworkDeconvolution2D(6, 3), keras.layers.ReLU()]
+    model = trained(keras.Sequential([keras.Input((12, 12, 3)), *rows]))
+    near(fold(model)(x), model(x), 1e-5)
+
+
+def norms_that_are_not_taken_in():
+    """By name: models in which batch normalisation is more than a scale and a shift."""
+    BatchNormalization = keras.layers.BatchNormalization
+
+    def odd(x):
+        return BatchNormalization()(Standardised(4, 3)(x))
+
+    def shared(x):  # normalised inside the inner model only
+        conv = keras.layers.Conv2D(4, 3)
+        inner_input = keras.Input((12, 12, 3))
+        inner = keras.Model(inner_input, BatchNormalization()(conv(inner_input)))
+        return keras.layers.Concatenate()([inner(x), conv(x)])
+
+    def in_training(x):
+        return BatchNormalization()(keras.layers.Conv2D(4, 3)(x), training=True)
+
+    def read_twice(x):
+        y = keras.layers.Conv2D(4, 3)(x)
+        return [BatchNormalization()(y), y]
+
+    return {f.__name__: f for f in (odd, shared, in_training, read_twice)}
+
+
+@pytest.mark.parametrize("kind", norms_that_are_not_taken_in())
+def test_batch_normalisation_is_taken_in_only_where_that_is_the_same(kind):
+    inputs = keras.Input((12, 12, 3))
+    model = keras.Model(inputs, norms_that_are_not_taken_in()[kind](inputs))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 2, w.shape) for w in model.get_weights()])
+    x = batches()[0].astype("float32")
+    for now, before in zip(
+        keras.tree.flatten(fold(model)(x)), keras.tree.flatten(model(x)), strict=True
+    ):
+        near(now, before, 1e-5)
+
+
 def test_fold_refuses_what_it_cannot_take_apart():
     class Closed(keras.Model):
         def __init__(self):

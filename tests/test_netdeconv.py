@@ -258,3 +258,8 @@ def test_bad_arguments(options, message):
 def test_bad_shapes(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         layer.build(shape)
+
+
+def test_a_kernel_larger_than_the_image_is_named():
+    with pytest.raises(ValueError, match="reads 5 pixels along an axis of 3"):
+        NetworkDeconvolution2D(4, 5, padding=0)(keras.Input((3, 8, 2)))

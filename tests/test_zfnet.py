@@ -148,6 +148,20 @@ def test_response_normalisation_against_a_loop():
     )
 
 
+def test_response_normalisation_of_large_values_in_half_precision():
+    x = np.array([[[[300.0, 0, 2000]]]])
+    single, half, double = (
+        LocalResponseNormalization(dtype=dtype)(x.astype(dtype))
+        for dtype in ("float32", "float16", "float64")
+    )
+    np.testing.assert_allclose(half, single, rtol=1e-3)
+    np.testing.assert_allclose(double, single, rtol=1e-6)
+    assert (half.dtype, double.dtype) == ("float16", "float64")
+    for wrong in ({"bias": 0.0}, {"depth_radius": -1}):
+        with pytest.raises(ValueError, match="`bias` should be above 0 and"):
+            LocalResponseNormalization(**wrong)
+
+
 @given(st.integers(0, 999), st.floats(0.01, 10))
 @settings(deadline=None, max_examples=20)
 def test_max_rms(seed, scale):
