@@ -10,6 +10,7 @@ import numpy as np
 
 from allconv import whitening
 from allconv.netdeconv import NetworkDeconvolution2D
+from allconv.whitened import in_full
 
 
 def patch_rows(images: np.ndarray, size: int) -> np.ndarray:
@@ -48,7 +49,7 @@ def layer_rows(model: keras.Model, name: str, images: np.ndarray) -> np.ndarray:
             f"Received: {name!r}, a {type(layer).__name__}"
         )
     below = keras.Model(model.inputs[0], layer.input)
-    return layer._sample(below(images, training=False)).numpy()
+    return layer._sample(in_full(below(images, training=False))).numpy()
 
 
 def covariance(rows: np.ndarray) -> np.ndarray:
@@ -79,7 +80,12 @@ def whitener(
 
 
 def mean_correlation(matrix: np.ndarray) -> float:
-    """Mean magnitude of the correlations off the diagonal, from a covariance."""
+    """Mean magnitude of the correlations off the diagonal, from a covariance.
+
+    Features without variance correlate with nothing and are left out.
+    """
+    varying = np.diag(matrix) > 0
+    matrix = matrix[np.ix_(varying, varying)]
     deviations = np.sqrt(np.diag(matrix))
     correlations = np.abs(matrix / np.outer(deviations, deviations))
     n = len(matrix)
@@ -120,8 +126,16 @@ def centre_surround(rows: np.ndarray, channels: int = 3) -> np.ndarray:
 
     Returns:
         `(n,)`: the middle pixel minus the mean of its 8 neighbours, over channels.
+
+    Raises:
+        ValueError: If the rows are no such tiles, of 3 x 3 pixels at least.
     """
     size = round((rows.shape[1] / channels) ** 0.5)
+    if size < 3 or size % 2 == 0 or size**2 * channels != rows.shape[1]:
+        raise ValueError(
+            "`rows` should be square tiles of odd width, 3 or more. Received: rows of "
+            f"{rows.shape[1]} values, {channels} channels"
+        )
     tiles = rows.reshape(-1, size, size, channels).mean(axis=-1)
     middle = size // 2
     around = tiles[:, middle - 1 : middle + 2, middle - 1 : middle + 2]

@@ -208,7 +208,10 @@ def correspondence(
             [f.numpy() for f in read(images[batch])]
             for batch in probes.batches(n, images, batch_size)
         ]
-        return [np.concatenate(f)[:n].reshape(n, -1) for f in zip(*out, strict=True)]
+        found = [np.concatenate(f)[:n].reshape(n, -1) for f in zip(*out, strict=True)]
+        for layer, values in zip(layers, found, strict=True):
+            probes.check_finite(values, f"The features of {layer!r}")
+        return found
 
     clean = features(images)
     scores = []

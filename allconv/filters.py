@@ -17,10 +17,10 @@ from allconv import probes
 class Filters(NamedTuple):
     """Statistics of the filters of a convolution, arrays of shape `(filters,)`.
 
-    `rms`: root mean square of the weights. `dead`: whether it is below a tenth (or the
-    given share) of the layer's median. `aliased_power`: share of the filter's spectral
-    power beyond the highest frequency that its stride can represent. `aliased`:
-    whether that is more than half.
+    `rms`: root mean square of the weights. `dead`: whether it is at most a tenth (or
+    the given share) of the layer's median. `aliased_power`: share of the filter's
+    spectral power beyond the highest frequency that its stride can represent.
+    `aliased`: whether that is more than half.
     """
 
     rms: np.ndarray
@@ -48,14 +48,15 @@ def filter_statistics(
     Args:
         kernel: `(height, width, channels, filters)`.
         stride: Of the convolution, pixels.
-        dead: A filter is dead if its RMS is below this share of the median RMS.
+        dead: A filter is dead if its RMS is at most this share of the median RMS.
         points: Frequencies per axis; the kernel is padded with zeros to this size.
 
     Returns:
         `Filters`. A filter of zeros is dead and has no aliased power.
 
     Raises:
-        ValueError: If the kernel or the stride is not that of a 2-D convolution.
+        ValueError: If the kernel or the stride is not that of a 2-D convolution, or a
+            weight is not finite.
     """
     kernel = np.asarray(kernel, np.float64)
     if kernel.ndim != 4 or max(kernel.shape[:2]) > points:
@@ -67,6 +68,7 @@ def filter_statistics(
         raise ValueError(
             f"`stride` should be a positive integer. Received: stride={stride!r}"
         )
+    probes.check_finite(kernel, "The kernel")
     rms = np.sqrt((kernel**2).mean(axis=(0, 1, 2)))
     power = np.abs(np.fft.fft2(kernel, (points, points), axes=(0, 1))) ** 2
     power = power.sum(axis=2)
@@ -74,7 +76,7 @@ def filter_statistics(
     beyond = np.maximum.outer(frequency, frequency) > 1 / (2 * stride)
     total = power.sum(axis=(0, 1))
     aliased = power[beyond].sum(axis=0) / np.where(total > 0, total, 1)
-    return Filters(rms, rms < dead * np.median(rms), aliased, aliased > 0.5)
+    return Filters(rms, rms <= dead * np.median(rms), aliased, aliased > 0.5)
 
 
 def silent(
@@ -98,6 +100,9 @@ def silent(
 
     Returns:
         bool `(filters,)`.
+
+    Raises:
+        ValueError: If the layer has no maps, or one is not finite.
     """
     images = probes.batch_of(images)
     read = probes.reader(model, [layer], preprocess)
@@ -106,7 +111,9 @@ def silent(
     def answers(images):
         (maps,), _ = read(images)
         probes.check_maps(maps, layer)
-        return tf.reduce_any(maps > 0, axis=(0, 1, 2))
+        return tf.reduce_max(maps, axis=(0, 1, 2))
 
     parts = probes.batches(len(images), images, batch_size)
-    return ~np.any([answers(images[batch]).numpy() for batch in parts], axis=0)
+    largest = np.max([answers(images[batch]).numpy() for batch in parts], axis=0)
+    probes.check_finite(largest, f"The maps of {layer!r}")
+    return largest <= 0

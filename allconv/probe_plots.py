@@ -30,6 +30,7 @@ def occlusion_figure(
     result: Occlusion,
     class_names: Sequence[str],
     projections: np.ndarray | None = None,
+    projected_by: str = "projection",
 ) -> Figure:
     """One row per image, as in Figure 7.
 
@@ -43,11 +44,12 @@ def occlusion_figure(
         class_names: Of all classes.
         projections: Signed `(n, height, width, channels)`, of the map in
             `result.channel`; each is drawn on its own scale.
+        projected_by: Their title.
     """
     n = len(pictures)
     titles = ["image", "probability of the class", "predicted class"]
     if projections is not None:
-        titles.insert(1, "projection")
+        titles.insert(1, projected_by)
     if result.activation is not None:
         titles.insert(1, "activation of the\nstrongest feature map")
     figure = Figure((2.6 * len(titles) + 1.2, 2.3 * n), layout="constrained")
@@ -103,6 +105,7 @@ def invariance_figure(
 
     A column of distances per layer and one of probabilities: a thin line per image, the
     mean over images, and a band of one standard deviation (ddof = 1) on each side.
+    Images without a distance, whose features are all 0, are left out of both.
 
     Args:
         results: `Invariance` by the name of its transformation.
@@ -118,16 +121,19 @@ def invariance_figure(
         titles = [f"{kind} at {layer}" for layer in layers] + ["p(class)"]
         for axis, lines, title in zip(row, curves, titles, strict=True):
             axis.plot(result.values, lines.T, color="0.75", lw=0.6)
-            mean = lines.mean(axis=0)
+            known = lines[np.isfinite(lines).all(axis=1)]
+            mean = known.mean(axis=0)
             axis.plot(result.values, mean, color="C0", lw=2)
-            if len(lines) > 1:
-                std = lines.std(axis=0, ddof=1)
+            if len(known) < len(lines):
+                title += f" ({len(lines) - len(known)} of {len(lines)} left out)"
+            if len(known) > 1:
+                std = known.std(axis=0, ddof=1)
                 axis.fill_between(
                     result.values, mean - std, mean + std, color="C0", alpha=0.2, lw=0
                 )
             axis.set_xlabel(f"{transform} ({UNITS[transform]})")
             axis.set_title(title, fontsize="medium")
-            axis.set_ylim(0, 1 if title == "p(class)" else None)
+            axis.set_ylim(0, 1 if title.startswith("p(class)") else None)
             axis.margins(x=0)
     return figure
 
@@ -215,7 +221,8 @@ def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
             maps = signed_colours(panel.maps[i], signed_limit(panel.maps[i]))
             row[2 * i].imshow(_square(maps))
             row[2 * i + 1].imshow(_square(panel.patches[i] / scale))
-            row[2 * i].set_title(f"map {channel}", fontsize="small")
+            row[2 * i].set_title(f"map {channel}, projected", fontsize="small")
+            row[2 * i + 1].set_title("what it saw", fontsize="small")
         size = panel.patches.shape[2]
         row[0].set_ylabel(f"{layer}\n{size} x {size} pixels", fontsize="small")
     _bare(axes)

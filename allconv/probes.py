@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.neurons import layer_output, observed
+from allconv.neurons import layer_output, logits, observed
 
 Preprocess = Callable[[np.ndarray], np.ndarray]
 BATCH_PIXELS = 2**18  # 256 images of 32 x 32, 5 of 224 x 224
@@ -73,17 +73,31 @@ def check_maps(features: tf.Tensor, layer: str) -> None:
 
 
 def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
-    """Class probabilities `(batch, classes)` from a model's output.
+    """Class probabilities `(batch, classes)` from a traced model's output.
 
     Raises:
-        ValueError: If the output is not of rank 2.
+        ValueError: If the output is not of rank 2, or `from_logits` and a softmax.
     """
     if len(output.shape) != 2:
         raise ValueError(
             "The model should give class scores (batch, classes). "
             f"Received: output of shape {output.shape}"
         )
+    if from_logits and logits(output) is not output:
+        raise ValueError(
+            "The model ends in a softmax or a sigmoid and gives no logits. "
+            "Received: from_logits=True"
+        )
     return tf.nn.softmax(output) if from_logits else output
+
+
+def check_finite(array: np.ndarray, what: str) -> None:
+    """Raise a ValueError if there is a NaN or an infinity in an array."""
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{what} should be finite. Are all weights and images? Received: NaN or "
+            "infinity"
+        )
 
 
 def batch_of(images: np.ndarray) -> np.ndarray:

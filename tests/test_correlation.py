@@ -63,6 +63,8 @@ def test_covariance_and_correlation_are_numpy_s():
     off = np.abs(np.corrcoef(rows.T))[~np.eye(5, dtype=bool)]
     assert correlation.mean_correlation(matrix) == pytest.approx(off.mean())
     assert correlation.mean_correlation(np.eye(3)) == 0
+    still = np.pad(matrix, (0, 1))  # a feature without variance, such as a dead map
+    assert correlation.mean_correlation(still) == pytest.approx(off.mean())
 
 
 def test_descent_is_the_closed_form():
@@ -86,6 +88,9 @@ def test_centre_surround_is_a_loop_over_neighbours():
         tile = row.reshape(5, 5, 3).mean(-1)
         around = [tile[i, j] for i in (1, 2, 3) for j in (1, 2, 3) if (i, j) != (2, 2)]
         assert value == pytest.approx(tile[2, 2] - np.mean(around))
+    for values in (3, 12, 74):  # 1 x 1 pixel, 2 x 2, none
+        with pytest.raises(ValueError, match=f"odd width.* rows of {values} values"):
+            correlation.centre_surround(np.ones((2, values)))
 
 
 def test_whitened_regression_takes_one_step(images):

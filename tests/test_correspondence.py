@@ -209,6 +209,15 @@ def test_bad_correspondence(arguments, match):
         correspondence(net_of_known_signs(), **arguments)
 
 
+def test_features_that_are_not_finite_are_no_correspondence():
+    model = net_of_known_signs()
+    model.set_weights([np.nan * weight for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="The features of 'signs' should be finite"):
+        correspondence(
+            model, np.ones((2, 4, 4, 1)), {"a": [[0, 0, 2, 2]] * 2}, ["signs"], fill=0
+        )
+
+
 def test_mask_leaves_the_images_alone():
     images = np.ones((1, 3, 3, 2), "uint8")
     out = mask(images, np.array([[1, 0, 3, 1]]), (7, 8))

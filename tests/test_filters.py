@@ -65,6 +65,7 @@ def test_aliased_power_against_a_sum_of_waves(seed, stride, factor):
 def test_a_filter_of_zeros():
     stats = filter_statistics(np.zeros((3, 3, 1, 2)), 2)
     np.testing.assert_array_equal(stats.aliased_power, 0)
+    assert stats.dead.all()
     assert stats.dominance == float("inf")
     mixed = np.ones((3, 3, 1, 3)) * [0, 1, 1]
     assert filter_statistics(mixed, 2).dead.tolist() == [True, False, False]
@@ -86,5 +87,12 @@ def test_silent_maps():
 def test_bad_filters():
     with pytest.raises(ValueError, match="height, width, channels, filters"):
         filter_statistics(np.zeros((3, 3, 2)), 1)
+    with pytest.raises(ValueError, match="The kernel should be finite"):
+        filter_statistics(np.full((3, 3, 1, 2), np.nan), 1)
+    conv = keras.layers.Conv2D(2, 3, name="conv")
+    model = keras.Sequential([keras.Input((5, 5, 1)), conv])
+    conv.kernel.assign(np.full((3, 3, 1, 2), np.nan))
+    with pytest.raises(ValueError, match="The maps of 'conv' should be finite"):
+        silent(model, np.ones((2, 5, 5, 1)), "conv")
     with pytest.raises(ValueError, match="positive integer"):
         filter_statistics(np.zeros((3, 3, 1, 2)), 0)

@@ -43,13 +43,17 @@ def test_occlusion_figure(layer):
     projections = RNG.normal(size=(2, 6, 5, 3)) if layer else None
     figure = drawn(
         probe_plots.occlusion_figure(
-            RNG.random((2, 6, 5, 3)), result, ["cat", "dog", "ship"], projections
+            RNG.random((2, 6, 5, 3)),
+            result,
+            ["cat", "dog", "ship"],
+            projections,
+            "guided",
         )
     )
     shown = [axis for axis in figure.axes if axis.get_title()]
     expected = ["image", "probability of the class", "predicted class"]
     if layer:
-        expected[1:1] = ["activation of the strongest feature map", "projection"]
+        expected[1:1] = ["activation of the strongest feature map", "guided"]
     assert titles(shown) == expected
     assert shown[0].get_ylabel() == "dog"
     legends = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
@@ -83,6 +87,24 @@ def test_invariance_figure(n):
     mean = figure.axes[0].lines[-1].get_ydata()
     np.testing.assert_allclose(mean, curves.mean(0))
     assert figure.axes[3].get_xlabel() == "rotation (degrees)"
+
+
+def test_images_without_a_distance_are_left_out_and_counted():
+    curves = RNG.random((3, 5))
+    holed = curves.copy()
+    holed[1] = np.nan  # its features are all 0
+    result = Invariance(
+        np.arange(5),
+        {"a": curves},
+        {"a": holed},
+        curves,
+        curves[:, 0],
+        np.zeros(3, int),
+    )
+    figure = drawn(probe_plots.invariance_figure({"scale": result}, relative=True))
+    mean = figure.axes[0].lines[-1].get_ydata()
+    np.testing.assert_allclose(mean, curves[[0, 2]].mean(0))
+    assert titles(figure.axes[:1]) == ["relative distance at a (1 of 3 left out)"]
 
 
 def test_correspondence_figure():
@@ -120,7 +142,9 @@ def test_strongest_figure_sets_nine_in_reading_order_on_one_scale():
     panel = probe_plots.Panel(np.array([7, 2]), patches, maps)
     small = probe_plots.Panel(np.array([1]), patches[:1, :4], maps[:1, :4])
     axes = drawn(probe_plots.strongest_figure({"conv1": panel, "conv2": small})).axes
-    assert titles(axes[::2]) == ["map 7", "map 2", "map 1", ""]
+    named = ["map 7, projected", "map 2, projected", "map 1, projected", ""]
+    assert titles(axes[::2]) == named
+    assert titles(axes[1::2]) == ["what it saw"] * 3 + [""]
     shown = axes[3].images[0].get_array()
     assert shown.shape == (3 * 5 + 2, 3 * 4 + 2, 3)
     for i in (0, 4, 8):

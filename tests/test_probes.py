@@ -28,7 +28,8 @@ def test_reader(images):
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(flat, np.reshape(found, (3, -1)))
     np.testing.assert_allclose(output, model(2 * images), atol=1e-6)
-    probabilities = probes.probabilities_of(output, True)
+    probabilities_of = tf.function(probes.probabilities_of, autograph=False)
+    probabilities = probabilities_of(output, True)
     np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, rtol=1e-5)
     assert probes.probabilities_of(output, False) is output
 
@@ -72,6 +73,9 @@ def test_logits_taken_for_probabilities(images):
         occlusion(model, images, 3, 1, 0)
     with pytest.raises(ValueError, match="outputs are not finite"):
         occlusion(model, images * np.nan, 3, 1, 0, from_logits=True)
+    sure = keras.Sequential([model, layers.Softmax()])
+    with pytest.raises(ValueError, match=r"softmax.*Received: from_logits=True"):
+        occlusion(sure, images, 3, 1, 0, from_logits=True)
     maps = keras.Sequential([keras.Input((9, 7, 2)), layers.Conv2D(3, 1)])
     with pytest.raises(
         ValueError, match=r"^The model should give class scores \(batch, classes\)\..*$"
