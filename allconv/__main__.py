@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         help="measure on N training images held back, not on the test set",
     )
-    sub.add_argument("--precision", help="Keras dtype policy, e.g. mixed_bfloat16")
+    sub.add_argument("--precision", help="float32 or mixed_bfloat16")
     sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
     sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
     sub.add_argument(
@@ -272,8 +272,13 @@ def _evaluate(arguments) -> int:
     from allconv.classifier import Classifier
     from allconv.evaluate import score
 
+    recorded = {}
     if arguments.all:
-        paths = [weights.RELEASED / entry["file"] for entry in weights.manifest()]
+        recorded = {
+            weights.verified(weights.RELEASED / entry["file"], entry["sha256"]): entry
+            for entry in weights.manifest()
+        }
+        paths = list(recorded)
         if not paths:
             raise ValueError("No weight file is released yet; train one with `train`.")
     elif arguments.weights:
@@ -292,18 +297,24 @@ def _evaluate(arguments) -> int:
                 f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
             )
         dataset = arguments.dataset or meta["dataset"]
+        if len(data.CLASS_NAMES[dataset]) != meta["classes"]:
+            raise ValueError(
+                f"{path} has {meta['classes']} classes, which {dataset} has not. "
+                f"Received: --dataset {dataset}"
+            )
         _, (images, labels) = data.load(dataset, arguments.data_dir)
         result = score(classifier.predict(images), labels)
-        wrong = round(meta["error"] * result.n / 100)
-        differing += arguments.all and abs(result.wrong - wrong) > TURNED
+        known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
         print(
             f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
-            f"({result.wrong} of {result.n}; recorded: {meta['error']:.2f} %)"
+            f"({result.wrong} of {result.n}{known})"
         )
         if arguments.mirrored:
             two_looks = score(classifier.predict(images, mirrored=True), labels)
             print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
         if arguments.all:
+            wrong = recorded[path]["wrong"]
+            differing += abs(result.wrong - wrong) > TURNED
             same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
             print(f"  {meta['preset']}, seed {meta['seed']}: {same}")
             continue

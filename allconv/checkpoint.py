@@ -124,7 +124,7 @@ def files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     named = re.compile(r"epoch-\d{4,}\.h5")
     found = [f for f in Path(folder).glob("epoch-*.h5") if named.fullmatch(f.name)]
-    return sorted(found, reverse=True)
+    return sorted(found, key=lambda file: int(file.stem[6:]), reverse=True)
 
 
 def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:

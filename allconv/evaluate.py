@@ -72,8 +72,17 @@ def evaluate(
 
 
 def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """An `Evaluation` from logits or probabilities `(n, classes)` and labels `(n,)`."""
+    """An `Evaluation` from logits or probabilities `(n, classes)` and labels `(n,)`.
+
+    Raises:
+        ValueError: If the labels are not such integers.
+    """
     classes = outputs.shape[1]
+    if labels.shape != outputs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"Labels should be {len(outputs)} integers, one for each image. "
+            f"Received: {labels.dtype}, {labels.shape}"
+        )
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
             f"Labels should be from 0 to {classes - 1}, since the model has {classes} "

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tqdm
 
-from allconv import checkpoint, runtime
+from allconv import checkpoint
 
 
 class Interrupted(KeyboardInterrupt):
@@ -77,6 +77,7 @@ class Keeper(keras.callbacks.Callback):
     Args:
         folder: Where checkpoints go.
         identity: Preset, seed and data, stored with them.
+        made_with: Of `runtime`, stored with them.
         preset: The recipe.
         steps: Steps per epoch.
         history: One dict an epoch, of the epochs done; appended to.
@@ -84,9 +85,12 @@ class Keeper(keras.callbacks.Callback):
         csv: Whether to rewrite `history.csv` from the history.
     """
 
-    def __init__(self, folder, identity, preset, steps, history, seconds, csv):
+    def __init__(
+        self, folder, identity, made_with, preset, steps, history, seconds, csv
+    ):
         super().__init__()
-        self.folder, self.identity, self.preset = folder, identity, preset
+        self.folder, self.identity, self.made_with = folder, identity, made_with
+        self.preset = preset
         self.steps, self.history, self.seconds = steps, history, seconds
         self.csv = csv
         self.signum: int | None = None
@@ -156,13 +160,13 @@ class Keeper(keras.callbacks.Callback):
         self.seconds.append(round(time.perf_counter() - self.began, 2))
         meta = {
             "identity": self.identity,
-            "environment": runtime.environment(),
+            "environment": self.made_with,
             "history": self.history,
             "seconds": self.seconds,
         }
-        checkpoint.save(self.folder, epoch + 1, arrays, meta)
-        if self.csv:
+        if self.csv:  # before the state: an epoch that is lost is written again
             checkpoint.write_bytes(self.folder / "history.csv", _csv(self.history))
+        checkpoint.save(self.folder, epoch + 1, arrays, meta)
         if self.shown is not None:
             line = f"epoch {epoch + 1}/{self.preset.epochs}: loss {row['loss']:.3f}"
             line += f", training error {100 * (1 - row['accuracy']):.2f} %"

@@ -74,7 +74,7 @@ class Preset:
         hold_out: Keep so many training images back and measure on them, not on the
             test set: for choosing settings.
         validate_every: Epochs between measurements of the error; 0: only at the end.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy, `"float32"` or `"mixed_bfloat16"`.
         jit_compile: Whether XLA compiles the training step.
     """
 
@@ -146,6 +146,8 @@ def check(preset: Preset) -> None:
         ("schedule", ("steps", "linear", "cosine")),
         ("preprocessing", ("gcn_zca", "mean_std")),
         ("norm", ("none", "batch", "deconv")),
+        # float16 needs a loss scale, whose skipped steps no epoch could account for.
+        ("precision", ("float32", "mixed_bfloat16")),
     ):
         value = getattr(preset, field)
         if value not in allowed:
@@ -169,6 +171,10 @@ def check(preset: Preset) -> None:
             raise ValueError(
                 f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
             )
+    for field in ("epochs", "batch_size", "hold_out", "validate_every"):
+        value = getattr(preset, field)
+        if not isinstance(value, int):
+            raise ValueError(f"`{field}` should be an integer. Received: {value!r}")
     if preset.score_bias and preset.architecture not in architectures.NAMES:
         raise ValueError(
             "`score_bias` is for the networks whose class scores are rectified, "
@@ -181,8 +187,8 @@ def check(preset: Preset) -> None:
             "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
             f"Received: {preset.windows!r}"
         )
-    if any(size < 1 for _, size in preset.windows):
+    if any(not 1 <= size <= 32 for _, size in preset.windows):
         raise ValueError(
-            "`windows` should have sizes of 1 pixel or more. "
+            "`windows` should have sizes from 1 to 32 pixels, which all images have. "
             f"Received: {preset.windows!r}"
         )

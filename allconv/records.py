@@ -5,7 +5,7 @@ import json
 
 import keras
 
-from allconv import checkpoint, runtime
+from allconv import checkpoint
 from allconv.evaluate import Evaluation
 from allconv.keeper import Keeper, state
 
@@ -23,8 +23,9 @@ def record(
     Returns:
         A dict that JSON can hold: status (`"finished"` or `"diverged"`), preset, seed,
         data fingerprints, error in % with its count and split, per class, confusion,
-        parameters, minutes, history, versions and machine, commit, and the SHA-256 of
-        weights, optimiser, random state and history.
+        parameters, minutes, history, versions, machine and commit as they were when it
+        was (last) begun, and the SHA-256 of weights, optimiser, random state and
+        history.
     """
     out = {"status": status, **identity, "parameters": model.count_params()}
     out["epochs"] = len(keeper.history)
@@ -42,8 +43,8 @@ def record(
     return out | {
         "minutes": round(sum(keeper.seconds) / 60, 2),
         "history": keeper.history,
-        "environment": runtime.environment(),
-        "commit": runtime.commit(),
+        "environment": {k: v for k, v in keeper.made_with.items() if k != "commit"},
+        "commit": keeper.made_with["commit"],
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "state_sha256": checkpoint.digest(state(model), keeper.history),
     }

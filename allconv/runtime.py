@@ -27,9 +27,12 @@ def set_threads(threads: int | None) -> None:
     """Limit the threads of one operation; None leaves TensorFlow's choice.
 
     Raises:
+        ValueError: If there would be none.
         RuntimeError: If TensorFlow has run already; call this first.
     """
     if threads is not None:
+        if threads < 1:
+            raise ValueError(f"`threads` should be 1 or more. Received: {threads}")
         tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
@@ -51,6 +54,11 @@ def environment() -> dict[str, str | int]:
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or 0,
         "device": ", ".join(d.get("device_name", "GPU") for d in details) or "CPU",
     }
+
+
+def made_with() -> dict[str, str | int | None]:
+    """`environment` and the commit, as they are now: call it before a run starts."""
+    return environment() | {"commit": commit()}
 
 
 def commit() -> str | None:

@@ -78,12 +78,17 @@ def run(
         done = _finished(folder, preset, seed)
         if done is not None:
             return done
+        made_with = runtime.made_with()
+        for left in folder.glob(".*.tmp"):  # by a process that was killed as it wrote
+            left.unlink()
         runtime.set_seed(seed)
         inputs = Inputs(preset, data_dir)
         model = compiled(preset, inputs)
         identity = {"preset": preset.as_dict(), "seed": seed, "data": inputs.prints}
-        history, seconds = resume(model, folder, identity, inputs.steps)
-        keeper = Keeper(folder, identity, preset, inputs.steps, history, seconds, csv)
+        history, seconds = resume(model, folder, identity, inputs.steps, made_with)
+        keeper = Keeper(
+            *(folder, identity, made_with, preset, inputs.steps, history, seconds, csv)
+        )
         status = "finished"
         try:
             with keeper.listening(), keeper.bar(progress):
@@ -184,7 +189,7 @@ def fit(
 
 
 def resume(
-    model: keras.Model, folder: Path, identity: dict, steps: int
+    model: keras.Model, folder: Path, identity: dict, steps: int, made_with: dict
 ) -> tuple[list[dict], list[float]]:
     """Restore the newest checkpoint of the folder, if it is of this very run.
 
@@ -196,12 +201,12 @@ def resume(
         return [], []
     _, meta = saved
     _same_run(folder, identity, meta["identity"])
-    now, then = runtime.environment(), meta["environment"]
-    changed = sorted(k for k in now if now[k] != then.get(k))
+    then = meta["environment"]
+    changed = sorted(k for k, now in made_with.items() if now != then.get(k))
     if changed:
         warnings.warn(
             f"This run was begun with another {', '.join(changed)}. It goes on, but "
-            "its bytes will differ from those of an uninterrupted run.",
+            "its bytes may differ from those of an uninterrupted run.",
             stacklevel=3,
         )
     restore(model, saved)

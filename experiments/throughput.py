@@ -149,7 +149,7 @@ def main() -> None:
 
     def whole_loop(model: keras.Model = model) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            keeper = Keeper(Path(folder), {}, PRESET, inputs.steps, [], [], False)
+            keeper = Keeper(Path(folder), {}, {}, PRESET, inputs.steps, [], [], False)
             with keeper.listening(), keeper.bar(False):
                 train.fit(model, inputs, PRESET, 0, 0, [keeper])
 

@@ -106,6 +106,9 @@ def test_the_last_two_are_kept(tmp_path):
         "epoch-0004.h5",
     ]
     assert checkpoint.load_latest(tmp_path)[1]["epoch"] == 5
+    for epoch in (9999, 10_000):  # by number, not by letters
+        checkpoint.save(tmp_path, epoch, EXAMPLE, {})
+    assert checkpoint.load_latest(tmp_path)[1]["epoch"] == 10_000
 
 
 def test_a_damaged_newest_gives_the_one_before_with_a_warning(tmp_path):

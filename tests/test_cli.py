@@ -69,6 +69,10 @@ def test_train_then_evaluate(capsys, tmp_path):
     )
     assert status == 0
     assert re.search(r"strided_cnn_a on shapes: error \d+\.\d\d % \(\d+ of 1000", out)
+    other = ("--weights", folder / "weights.h5", "--dataset", "cifar100")
+    status, _, err = call(capsys, "evaluate", *other)
+    assert status == 2
+    assert "has 10 classes, which cifar100 has not" in err
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,11 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "tiny", "--seed", "-1"), "`seed` should be from 0"),
         (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
         (("train", "tiny", "--learning-rate", "-1"), "`learning_rate` should be from"),
+        (
+            ("train", "tiny", "--precision", "mixed_float16"),
+            "`precision` should be one",
+        ),
+        (("train", "tiny", "--threads", "0"), "`threads` should be 1 or more"),
         (("train", "tiny", "--tensorboard", "logs"), "needs the package tensorboard"),
         (("data", "mnist"), "`name` should be one of"),
         (("table", "mnist"), "The tables are cifar10"),
@@ -131,6 +140,17 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     assert process.returncode == 128 + signal.SIGINT
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -u -m allconv list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("networks\n", "")
 
 
 def test_errors_of_a_real_process_are_one_line():

@@ -76,3 +76,10 @@ def test_bad_input():
         evaluate(model, np.zeros((3, 2)), np.zeros(2, int))
     with pytest.raises(ValueError, match="the model has 2 classes"):
         score(np.eye(2), np.array([0, 2]))
+    for wrong, received in (
+        (np.array([[0], [1]]), r"int64, \(2, 1\)"),  # as keras.datasets gives them
+        (np.eye(2), r"float64, \(2, 2\)"),
+        (np.array([0.0, 1.0]), r"float64, \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"Labels should be 2 .*: {received}"):
+            score(np.eye(2), wrong)
