@@ -12,6 +12,7 @@ from pathlib import Path
 
 from allconv import architectures, paper
 from allconv.presets import PRESETS
+from allconv.recipe import complete
 
 COLUMNS = (
     *("network", "recipe", "epochs", "parameters"),
@@ -84,10 +85,25 @@ def read(folder: str | Path) -> list[dict]:
     return records
 
 
+def of_preset(records: Iterable[dict], preset: str) -> list[dict]:
+    """The records of one preset, one a seed, measured on the test set or diverged.
+
+    Of a preset of `presets` those that followed it; a recipe that has its name and
+    differs from it, by an older version, say, does not count.
+    """
+    mine = {}
+    for one in records:
+        recipe = complete(one["preset"])
+        expected = PRESETS[preset].as_dict() if preset in PRESETS else recipe
+        if recipe["name"] == preset and recipe == expected and not recipe["hold_out"]:
+            mine.setdefault(one["seed"], one)
+    return list(mine.values())
+
+
 def summarise(records: Iterable[dict], preset: str) -> Summary:
     """The test-set results of one preset over its seeds."""
-    mine = [r for r in records if r["preset"]["name"] == preset]
-    finished = [r for r in mine if r["status"] == "finished" and r["split"] == "test"]
+    mine = of_preset(records, preset)
+    finished = [r for r in mine if r["status"] == "finished"]
     return Summary(
         errors=tuple(r["error"] for r in finished),
         diverged=sum(r["status"] == "diverged" for r in mine),
@@ -109,7 +125,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     known |= {
         r["preset"]["name"]: r["preset"]
         for r in records
-        if r["preset"]["name"] not in known and r.get("split") != "hold_out"
+        if r["preset"]["name"] not in known and not complete(r["preset"])["hold_out"]
     }
     out = []
     mine = [p for p in known.values() if p["architecture"] in architectures.NAMES]

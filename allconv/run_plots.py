@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-STYLES = ("-", "--", ":")  # of lines that mark a level
+STYLES = ("-", "--", ":")
 
 
 def learning_curves(
@@ -33,13 +34,15 @@ def learning_curves(
         raise ValueError("There is no curve to draw. Received: curves={}")
     many = len(curves) > 6
     figure, axes = _axes("epoch", ylabel, width=8 if many else 6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for i, (label, (epochs, values)) in enumerate(curves.items()):
         if len(epochs) != len(values):
             raise ValueError(
                 f"Every epoch of {label!r} needs a value. "
                 f"Received: {len(epochs)} epochs, {len(values)} values"
             )
-        axes.plot(epochs, values, marks[i % len(marks)] + "-", ms=3.5, label=label)
+        line = STYLES[i // 10 % len(STYLES)]  # there are ten colours
+        axes.plot(epochs, values, marks[i % len(marks)] + line, ms=3.5, label=label)
     if many:
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     else:

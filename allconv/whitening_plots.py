@@ -12,7 +12,7 @@ from allconv import plots
 from allconv.correlation import mean_correlation
 
 
-def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-8) -> Figure:
+def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figure:
     """Losses of gradient descents, against steps.
 
     Args:

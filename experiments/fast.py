@@ -55,7 +55,7 @@ def table(records: list[dict]) -> str:
                 str(found),
                 len(found.errors),
                 "" if found.minutes is None else f"{found.minutes:.0f}",
-                two_looks(name),
+                two_looks(name) if len(found.errors) == 1 else "",
             )
         )
     return results.markdown(lines, left=3)
@@ -72,8 +72,8 @@ def figure(records: list[dict]) -> Figure:
     points = {
         name: [
             (record["minutes"], record["error"], "")
-            for record in records
-            if record["preset"]["name"] == name and record["status"] == "finished"
+            for record in results.of_preset(records, name)
+            if record["status"] == "finished"
         ]
         for name in PRESETS
     }

@@ -19,14 +19,14 @@ gradient: its class is lost.
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from allconv import models, presets, run_plots
+from allconv import models, presets, results, run_plots
 from allconv.inputs import Inputs
+from allconv.recipe import complete
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -46,8 +46,11 @@ def caffe() -> tuple[list[float], list[float]]:
 def ours() -> dict[int, tuple[list[float], list[float]]]:
     """(epochs, accuracy in %) of our runs' records, by seed; some are shorter."""
     runs = {}
-    for path in sorted(RECORDS.glob("caffe_start*.json")):
-        record = json.loads(path.read_text())
+    recipe = presets.get("caffe_start")
+    for record in results.read(RECORDS):
+        found = complete(record["preset"])
+        if found != recipe.as_dict() | {k: found[k] for k in ("name", "epochs")}:
+            continue
         runs[record["seed"]] = (
             [row["epoch"] for row in record["history"]],
             [100 * row["val_accuracy"] for row in record["history"]],

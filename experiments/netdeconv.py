@@ -79,9 +79,8 @@ def curves(records: list[dict]) -> dict[str, tuple[list, list, list]]:
     for norm in NORMS:
         runs = [
             record
-            for record in records
-            if record["preset"]["name"] == f"all_cnn_c_{norm}_10"
-            and record["status"] == "finished"
+            for record in results.of_preset(records, f"all_cnn_c_{norm}_10")
+            if record["status"] == "finished"
         ]
         if runs:
             run = min(runs, key=lambda record: record["seed"])

@@ -53,15 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         default=[],
         metavar="FILE",
-        help="weight files, of any of the networks; default: the released ones",
+        help=f"of {' or '.join(NETWORKS)}; default: the released ones",
     )
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     parser.add_argument("--output", type=Path, default=FIGURES, metavar="FOLDER")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    given = {
-        Classifier.load(path).meta["architecture"]: path for path in options.weights
-    }
+    given = {}
+    for path in options.weights:
+        network = Classifier.load(path).meta["architecture"]
+        if network not in NETWORKS:
+            parser.error(f"{path} holds {network}, none of {', '.join(NETWORKS)}")
+        given[network] = path
 
     facts = {}
     for network, scores in NETWORKS.items():

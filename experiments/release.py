@@ -12,18 +12,32 @@ import json
 import sys
 from pathlib import Path
 
-from allconv import checkpoint, data, train, weights
+import numpy as np
+
+from allconv import checkpoint, data, presets, train, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
 
 RECORDS = Path(__file__).parent / "records"
 
 
+def place(entry: dict) -> tuple:
+    """Where an entry stands in the manifest.
+
+    The first of a network and data set is what a name loads: the recipe with the most
+    epochs, its first seed. The errors are those of the test set and choose nothing.
+    """
+    epochs = presets.get(entry["preset"]).epochs
+    network = entry["dataset"], entry["architecture"]
+    return (*network, -epochs, entry["preset"], entry["seed"])
+
+
 def release(folder: Path, data_dir: str | None = None) -> dict:
     """Write the weight file of one run folder; returns its entry in the manifest.
 
     Raises:
-        ValueError: If the run is not finished, or was not measured on the test set.
+        ValueError: If the run is not finished, was not measured on the test set, or
+            was whitened otherwise than what is released already.
     """
     record = json.loads((folder / train.RECORD).read_text())
     if record["status"] != "finished" or record["split"] != "test":
@@ -38,6 +52,11 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
         shared = weights.RELEASED / f"{meta['preprocessing']}-{dataset}.h5"
         if not shared.exists():
             weights.save_preprocessing(shared, classifier.preprocessor)
+        elif not same_preprocessing(shared, classifier.preprocessor):
+            raise ValueError(
+                f"{shared} is another whitening than that of {folder}: what that "
+                "network was trained on cannot be released with it."
+            )
         preprocessing |= {"file": shared.name, "sha256": weights.sha256(shared)}
     path = weights.RELEASED / f"{meta['preset']}-seed{meta['seed']}.h5"
     _, (images, labels) = data.load(dataset, data_dir)
@@ -73,6 +92,16 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
     }
 
 
+def same_preprocessing(shared: Path, preprocessor) -> bool:
+    """Whether a file of `weights.save_preprocessing` holds the same numbers."""
+    there, _ = checkpoint.read(shared)
+    here = preprocessor.compact()
+    return there.keys() == here.keys() and all(
+        np.allclose(there[k], here[k], rtol=1e-3, atol=1e-3 * np.abs(here[k]).max())
+        for k in here
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN")
@@ -81,11 +110,7 @@ def main() -> int:
     for folder in arguments.folders:
         entry = release(folder, arguments.data_dir)
         others = [e for e in weights.manifest() if e["file"] != entry["file"]]
-        # The best of a network and data set comes first: that is what a name loads.
-        entries = sorted(
-            [*others, entry],
-            key=lambda e: (e["dataset"], e["architecture"], e["error"]),
-        )
+        entries = sorted([*others, entry], key=place)
         text = "[\n" + ",\n".join(json.dumps(e, indent=1) for e in entries) + "\n]\n"
         checkpoint.write_bytes(weights.RELEASED / weights.MANIFEST, text.encode())
         record = f"{entry['preset']}-seed{entry['seed']}.json"

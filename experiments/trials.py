@@ -119,7 +119,9 @@ def table(group: str, records: list[dict]) -> str:
         record = record_of(preset(group, name), records)
         cells = ["not run", ""]
         if record is not None:
-            cells = [f"{record['error']:.2f}", f"{record['minutes']:.0f}"]
+            error = record.get("error")  # none of a run that diverged
+            cells = [record["status"] if error is None else f"{error:.2f}"]
+            cells.append(f"{record['minutes']:.0f}")
         changed = ", ".join(f"{field}={value}" for field, value in changes.items())
         lines.append((name, changed or "nothing", *cells))
     return results.markdown(lines)

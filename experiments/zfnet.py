@@ -45,8 +45,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=EXPERIMENTS, help="one of them")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--records", type=Path, default=HERE / "records")
-    parser.add_argument("--snapshots", type=Path, help=f"folder; default: of {NETWORK}")
-    parser.add_argument("--weights", type=Path, help="another network's weight file")
+    parser.add_argument(
+        "--snapshots", type=Path, help="folder; default: of the network"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help=f"look into this network (not {NETWORK}), and the snapshots beside it; "
+        "ablation and transfer are what they are",
+    )
     parser.add_argument("--parts", type=Path, default=HERE / "dog_faces.json")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     parser.add_argument("--out", type=Path, default=HERE)
@@ -54,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     subject = Subject(
         runs=arguments.runs,
         records=arguments.records,
-        snapshots=arguments.snapshots or arguments.runs / f"{NETWORK}-seed0",
+        snapshots=arguments.snapshots
+        or (arguments.weights or arguments.runs / f"{NETWORK}-seed0" / "w").parent,
         parts=arguments.parts,
         out=arguments.out,
         data_dir=arguments.data_dir,

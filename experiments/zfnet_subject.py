@@ -1,6 +1,5 @@
 """What the experiments on ZFNet look at, and where their results go."""
 
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image  # Matplotlib's own dependency
 
 from allconv import data, results, train, weights
 from allconv.classifier import Classifier
@@ -107,13 +105,10 @@ class Subject:
         )
 
     def draw(self, name: str, figure: Figure) -> Path:
-        """Save a figure in 256 colours, a third of the bytes."""
+        """Save a figure."""
         path = self.out / "figures" / f"zfnet_{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        memory = io.BytesIO()
-        figure.savefig(memory, dpi=85)
-        colours = Image.open(memory).convert("RGB").quantize(256)
-        colours.save(path, optimize=True)
+        figure.savefig(path, dpi=85, pil_kwargs={"optimize": True})
         return path
 
     def write(self, name: str, title: str, head: list[str], rows: list[list]) -> Path:

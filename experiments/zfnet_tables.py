@@ -126,7 +126,6 @@ def correspondence(subject: Subject) -> list[Path]:
 def ablation(subject: Subject) -> list[Path]:
     """Table 3: layers removed and resized, each trained with the same short recipe."""
     records = results.read(subject.records)
-    finished = [r for r in records if r["status"] == "finished"]
     errors = {name: results.summarise(records, name).errors for name in ABLATION}
     full = errors["zfnet_32"]
     rows = []
@@ -134,8 +133,8 @@ def ablation(subject: Subject) -> list[Path]:
         network = networks.build(presets.get(preset).architecture)
         training = [
             100 * (1 - r["history"][-1]["accuracy"])
-            for r in finished
-            if r["preset"]["name"] == preset
+            for r in results.of_preset(records, preset)
+            if r["status"] == "finished"
         ]
         more = "not run"
         if full and errors[preset]:

@@ -1,5 +1,6 @@
 """The claims' programs: their tables are complete, their arithmetic right."""
 
+import json
 from dataclasses import replace
 
 import keras
@@ -111,11 +112,42 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "as recorded" in out
     assert f"mirrored look: error {entry['error_mirrored']:.2f} %" in out
+    listed = weights.RELEASED / weights.MANIFEST
+    before = listed.read_text()
+    listed.write_text(json.dumps([entry | {"wrong": entry["wrong"] - 100}]))
+    assert cli.main(["evaluate", "--all"]) == 1
+    assert f"{entry['wrong'] - 100} were recorded" in capsys.readouterr().out
+    listed.write_text(before)
     path = weights.RELEASED / entry["file"]
     arrays, meta = checkpoint.read(path)
     checkpoint.write(path, arrays, meta | {"error": meta["error"] + 1})
-    assert cli.main(["evaluate", "--all"]) == 1
-    assert "were recorded" in capsys.readouterr().out
+    assert cli.main(["evaluate", "--all"]) == 2  # whole, and not the one released
+    assert "SHA-256 is not the one on record" in capsys.readouterr().err
+
+
+def test_a_network_is_not_released_with_another_ones_whitening(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    small = replace(
+        presets.get("tiny"), preprocessing="gcn_zca", epochs=1, validate_every=0
+    )
+    for n in (64, 96):
+        train.run(replace(small, train_size=n), 0, tmp_path / f"run{n}")
+    release.release(tmp_path / "run64")
+    with pytest.raises(ValueError, match=r"gcn_zca-shapes\.h5 is another whitening"):
+        release.release(tmp_path / "run96")
+
+
+def test_a_name_loads_the_longest_recipe_and_no_test_error_chooses():
+    entries = [
+        {"dataset": "d", "architecture": "a", "preset": p, "seed": s, "error": e}
+        for p, s, e in (
+            ("all_cnn_c_short", 0, 1.0),
+            ("fast_augmented", 1, 2.0),
+            ("fast_augmented", 0, 3.0),
+        )
+    ]
+    first = min(entries, key=release.place)
+    assert (first["preset"], first["seed"]) == ("fast_augmented", 0)
 
 
 def test_only_finished_test_results_are_released(tmp_path):

@@ -1,5 +1,6 @@
 """The program behind the fast recipes: our errors beside the paper's."""
 
+from allconv import presets
 from experiments import fast
 
 
@@ -7,7 +8,7 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
     released = {"preset": "fast_augmented", "error_mirrored": 7.25}
     monkeypatch.setattr(fast.weights, "manifest", lambda: [released])
     record = {
-        "preset": {"name": "fast_augmented"},
+        "preset": presets.get("fast_augmented").as_dict(),
         "status": "finished",
         "split": "test",
         "seed": 0,

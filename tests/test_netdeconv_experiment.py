@@ -11,7 +11,7 @@ from experiments import netdeconv, netdeconv_cost, queue
 
 def record(name, seed=0, error=40.0, minutes=10.0, history=(), status="finished"):
     return {
-        "preset": {"name": name},
+        "preset": presets.get(name).as_dict(),
         "status": status,
         "seed": seed,
         "split": "test",

@@ -50,7 +50,22 @@ def test_diverged_runs_are_counted_not_dropped():
 
 
 def test_held_out_errors_are_no_results():
-    assert row([record(split="hold_out")])["our error %"] == "not run"
+    held = record(split="hold_out")
+    held["preset"] = {**held["preset"], "hold_out": 5000}
+    named = {**held["preset"], "name": "some trial"}
+    diverged = {**held, "preset": named, "status": "diverged"}
+    assert row([held])["our error %"] == "not run"
+    recipes = {r["recipe"] for r in results.rows("cifar10", [held, diverged])}
+    assert "some trial" not in recipes
+
+
+def test_only_the_very_recipe_counts_and_each_seed_once():
+    other = record(error=1.0)
+    other["preset"] = {**other["preset"], "norm": "batch"}
+    assert row([other, record(error=9.5)])["our error %"] == "9.50"
+    twice = [record(error=9.5), record(error=9.7)]
+    assert row(twice)["our error %"] == "9.50"
+    assert row(twice)["n"] == "1"
 
 
 def test_a_recipe_that_is_no_preset_has_a_row_of_its_own():
@@ -76,7 +91,7 @@ def test_unconfirmed_numbers_carry_a_question_mark():
 def test_formats():
     table = results.rows("cifar10", [record(error=9.5), record(seed=1, error=9.7)])
     text = results.render(table)
-    assert len({len(line) <= 110 for line in text.splitlines()}) == 1
+    assert max(map(len, text.splitlines())) <= 110
     markdown = results.render(table, "markdown").splitlines()
     assert markdown[1] == "| --- | --- |" + " ---: |" * 7
     assert {line.count("|") for line in markdown} == {10}

@@ -26,6 +26,9 @@ def test_the_names_of_many_curves_hide_none_of_them():
     (legend,), (axes,) = figure.legends, figure.axes
     assert [text.get_text() for text in legend.get_texts()] == list(curves)
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    looks = {(x.get_color(), x.get_linestyle(), x.get_marker()) for x in axes.lines}
+    assert len(looks) == len(curves)
+    assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_points_hold_the_values_and_their_names():

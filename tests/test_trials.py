@@ -38,6 +38,9 @@ def test_a_trial_is_trained_once_and_stands_in_its_table(tmp_path, monkeypatch):
     assert one.startswith(f"| one | nothing | {records[0]['error']:.2f} |")
     assert other == "| other | momentum=0.5 | not run |  |"
     assert results.summarise(records, "one").errors == ()  # no test result
+    failed = {**records[0], "status": "diverged"}
+    del failed["error"]
+    assert "| one | nothing | diverged |" in trials.table("some", [failed])
     changed = replace(small, weight_decay=0.0)
     monkeypatch.setattr(trials, "TRIALS", {"some": (changed, group)})
     assert "| one | nothing | not run |" in trials.table("some", records)
