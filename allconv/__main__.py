@@ -330,11 +330,11 @@ def _evaluate(arguments) -> int:
 def _table(arguments) -> None:
     from allconv import checkpoint, results
 
-    records = results.read(arguments.records)
-    table = results.rows(arguments.name, records)
+    title = results.title(arguments.name)
+    table = results.rows(arguments.name, results.read(arguments.records))
     text = results.render(table, arguments.style)
     if arguments.style == "text":
-        print(results.TABLES[arguments.name][0] + "\n")
+        print(f"{title}\n")
     print(text)
     if arguments.output:
         checkpoint.write_bytes(Path(arguments.output), (text + "\n").encode())

@@ -220,7 +220,7 @@ def _table(name: str, records: list[dict]) -> str:
         f'<th scope="col"{"" if i < 2 else " class=right"}>{html.escape(column)}</th>'
         for i, column in enumerate(results.COLUMNS)
     )
-    title = html.escape(results.TABLES[name][0])
+    title = html.escape(results.title(name))
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{title}"><table>'
         f"<caption>{title}</caption><thead><tr>{head}</tr></thead>"

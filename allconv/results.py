@@ -111,15 +111,25 @@ def summarise(records: Iterable[dict], preset: str) -> Summary:
     )
 
 
-def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
-    """The rows of one of `TABLES`, a dict of `COLUMNS` each.
+def title(name: str) -> str:
+    """What one of `TABLES` is of.
 
-    Every preset has a row, run or not; so has every other recipe that has a record.
+    Raises:
+        ValueError: If there is none of that name.
     """
     if name not in TABLES:
         raise ValueError(
             f"There is no table {name!r}. The tables are {', '.join(TABLES)}."
         )
+    return TABLES[name][0]
+
+
+def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
+    """The rows of one of `TABLES`, a dict of `COLUMNS` each.
+
+    Every preset has a row, run or not; so has every other recipe that has a record.
+    """
+    title(name)  # refuses what there is not
     _, dataset, augmented, published = TABLES[name]
     known = {p.name: p.as_dict() for p in PRESETS.values()}
     known |= {

@@ -89,7 +89,7 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "tiny", "--threads", "0"), "`threads` should be 1 or more"),
         (("train", "tiny", "--tensorboard", "logs"), "needs the package tensorboard"),
         (("data", "mnist"), "`name` should be one of"),
-        (("table", "mnist"), "The tables are cifar10"),
+        (("table", "mnist", "--records", "/nonexistent"), "The tables are cifar10"),
         (("table", "cifar10", "--records", "/nonexistent"), "no folder"),
         (("table", "cifar10", "--style", "html"), "`style` should be one of"),
         (("evaluate",), "Name a network"),
