@@ -274,10 +274,7 @@ def _evaluate(arguments) -> int:
 
     recorded = {}
     if arguments.all:
-        recorded = {
-            weights.verified(weights.RELEASED / entry["file"], entry["sha256"]): entry
-            for entry in weights.manifest()
-        }
+        recorded = {weights.file_of(entry): entry for entry in weights.manifest()}
         paths = list(recorded)
         if not paths:
             raise ValueError("No weight file is released yet; train one with `train`.")

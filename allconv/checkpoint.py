@@ -60,6 +60,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what processes that were killed as they wrote have left in a folder."""
+    for left in Path(folder).glob(".*.tmp"):
+        left.unlink()
+
+
 def write(path: Path, arrays: Arrays, meta: object, compress: bool = False) -> None:
     """Write named arrays and a JSON document to one file, atomically.
 

@@ -147,8 +147,7 @@ def write(
         model, rule, layer=layer, image_shape=pixels.shape[1:]
     )
     inputs = preprocess(pixels)
-    at_inputs = explainer(inputs, **address)
-    (index,), (activation,) = explainer.locate(inputs, **address)
+    at_inputs, (index,), (activation,) = explainer.explained(inputs, **address)
     maps = pullback(pixels, at_inputs)
     what = f"class {index[-1]}" if layer is None else f"{layer}, {index[-1]}"
     title = f"{rule}\n{what}: {activation:.3g}"

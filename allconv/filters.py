@@ -68,7 +68,7 @@ def filter_statistics(
         raise ValueError(
             f"`stride` should be a positive integer. Received: stride={stride!r}"
         )
-    probes.check_finite(kernel, "The kernel")
+    probes.check_finite(kernel, "The weights of the kernel")
     rms = np.sqrt((kernel**2).mean(axis=(0, 1, 2)))
     power = np.abs(np.fft.fft2(kernel, (points, points), axes=(0, 1))) ** 2
     power = power.sum(axis=2)

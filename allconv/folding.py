@@ -72,9 +72,8 @@ def _foldable(layer):
 
 def _parts(model) -> Iterator[keras.Model]:
     """A model and the models inside it that show their graphs, each once."""
-    inside = [layer for layer in model._flatten_layers() if layer is not model]
-    yield model
-    yield from (x for x in inside if isinstance(x, keras.Model) and _open(x))
+    layers = model._flatten_layers()
+    yield from (x for x in layers if isinstance(x, keras.Model) and _open(x))
 
 
 def _copy_model(model, copies, norms):

@@ -94,10 +94,7 @@ def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
 def check_finite(array: np.ndarray, what: str) -> None:
     """Raise a ValueError if there is a NaN or an infinity in an array."""
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"{what} should be finite. Are all weights and images? Received: NaN or "
-            "infinity"
-        )
+        raise ValueError(f"{what} are not finite. Are all weights and images finite?")
 
 
 def batch_of(images: np.ndarray) -> np.ndarray:
@@ -121,10 +118,7 @@ def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarr
     Raises:
         ValueError: If the rows are no probabilities, or a label is no class.
     """
-    if not np.isfinite(probabilities).all():
-        raise ValueError(
-            "The model's outputs are not finite. Are all weights and images finite?"
-        )
+    check_finite(probabilities, "The model's outputs")
     if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError(
             "The model's outputs are no probabilities: they should not be negative and "

@@ -92,22 +92,27 @@ def of_preset(records: Iterable[dict], preset: str) -> list[dict]:
     differs from it, by an older version, say, does not count.
     """
     mine = {}
+    expected = PRESETS[preset].as_dict() if preset in PRESETS else None
     for one in records:
         recipe = complete(one["preset"])
-        expected = PRESETS[preset].as_dict() if preset in PRESETS else recipe
-        if recipe["name"] == preset and recipe == expected and not recipe["hold_out"]:
+        followed = recipe["name"] == preset and expected in (None, recipe)
+        if followed and not recipe["hold_out"]:
             mine.setdefault(one["seed"], one)
     return list(mine.values())
 
 
+def finished(records: Iterable[dict], preset: str) -> list[dict]:
+    """Those of `of_preset` that came to their end."""
+    return [r for r in of_preset(records, preset) if r["status"] == "finished"]
+
+
 def summarise(records: Iterable[dict], preset: str) -> Summary:
     """The test-set results of one preset over its seeds."""
-    mine = of_preset(records, preset)
-    finished = [r for r in mine if r["status"] == "finished"]
+    mine, done = of_preset(records, preset), finished(records, preset)
     return Summary(
-        errors=tuple(r["error"] for r in finished),
+        errors=tuple(r["error"] for r in done),
         diverged=sum(r["status"] == "diverged" for r in mine),
-        minutes=statistics.mean(r["minutes"] for r in finished) if finished else None,
+        minutes=statistics.mean(r["minutes"] for r in done) if done else None,
     )
 
 

@@ -90,7 +90,10 @@ def signal_input(op: tf.Operation) -> int | None:
         return None if _is_lower_half(op) else 0
     if op.type in ("Maximum", "Minimum"):  # of a signal and a constant
         signals = [i for i in (0, 1) if carries(op.inputs[i])]
-        return signals[0] if len(signals) == 1 and not _is_lower_half(op) else None
+        if len(signals) != 1:
+            return None
+        halved = op.type == "Minimum" and _feeds_upper_half(op.inputs[signals[0]])
+        return None if halved else signals[0]
     if op.type == "SelectV2":  # x if x > threshold else a constant
         test = op.inputs[0].op
         branch = {"Greater": 1, "GreaterEqual": 1, "Less": 2, "LessEqual": 2}
@@ -101,27 +104,27 @@ def signal_input(op: tf.Operation) -> int | None:
 
 
 def _is_lower_half(op: tf.Operation) -> bool:
-    """Whether this is the lower half of a two-part unit such as PReLU.
+    """Whether a Relu is the -x of a two-part unit such as PReLU: f(x) - a * f(-x).
 
-    That is the f(-x) of f(x) - a * f(-x), where [R > 0] would have the wrong sign, or
-    the min(x, 0) of f(x) + a * min(x, 0), where the two halves would both send R down.
-    The halves of a concatenated ReLU, on the other hand, are two rectifiers like any
-    other.
+    [R > 0] would have the wrong sign there. The halves of a concatenated ReLU, on the
+    other hand, are two rectifiers like any other.
     """
-    upper = ("Relu", "Relu6", "SelectV2", "Greater", "Maximum")
-    if op.type == "Minimum":
-        consumers = (c for x in op.inputs if carries(x) for c in x.consumers())
-        return any(c.type in upper for c in consumers)
-    if op.type != "Relu":
-        return False
     source = op.inputs[0].op
     if source.type == "AddV2":  # threshold - x
         source = source.inputs[0].op
     if source.type != "Neg":
         return False
-    twins = [c for c in source.inputs[0].consumers() if c is not source]
     joined = [c.type for c in op.outputs[0].consumers()]
-    return "ConcatV2" not in joined and any(c.type in upper for c in twins)
+    return "ConcatV2" not in joined and _feeds_upper_half(source.inputs[0])
+
+
+def _feeds_upper_half(tensor: tf.Tensor) -> bool:
+    """Whether a tensor is also rectified: the f(x) of f(x) + a * min(x, 0), say.
+
+    Under a rule that does not know what was active both halves would send R down.
+    """
+    upper = ("Relu", "Relu6", "SelectV2", "Greater", "Maximum")
+    return any(consumer.type in upper for consumer in tensor.consumers())
 
 
 def _times_slope(op: tf.Operation, signal: tf.Tensor) -> list[tf.Tensor | None]:

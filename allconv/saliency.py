@@ -181,16 +181,11 @@ class Explainer:
         target: int | Sequence[int] | None = None,
     ) -> np.ndarray:
         """Explain one neuron per image; arguments and result as for `explain`."""
-        return self._run(images, channel, position, target)[0]
+        return self.explained(
+            images, channel=channel, position=position, target=target
+        )[0]
 
-    def locate(
-        self,
-        images: np.ndarray,
-        *,
-        channel: int | Sequence[int] | None = None,
-        position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
-        target: int | Sequence[int] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, images: np.ndarray, **neuron) -> tuple[np.ndarray, np.ndarray]:
         """Which neurons the same arguments explain, and what they say.
 
         Returns:
@@ -199,11 +194,12 @@ class Explainer:
             A rectified neuron with activation 0 is silent: its map is empty under
             rules that know what was active.
         """
-        _, index, activation = self._run(images, channel, position, target)
-        return np.stack(np.unravel_index(index, self.neurons), axis=-1), activation
+        return self.explained(images, **neuron)[1:]
 
-    def _run(self, images, channel, position, target):
-        """Maps, the neurons' indices in the flattened output, and their activations."""
+    def explained(
+        self, images: np.ndarray, *, channel=None, position="max", target=None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Both in one pass: the maps, and what `locate` says of their neurons."""
         images = _check_images(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
@@ -227,6 +223,7 @@ class Explainer:
             maps[batch], index[batch], activation[batch] = self._traced(
                 *map(tf.constant, (images[batch], channel[batch], position[batch]))
             )
+        index = np.stack(np.unravel_index(index, self.neurons), axis=-1)
         return maps, index, activation
 
     def _trace(self, images, channel, position):

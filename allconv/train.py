@@ -79,8 +79,7 @@ def run(
         if done is not None:
             return done
         made_with = runtime.made_with()
-        for left in folder.glob(".*.tmp"):  # by a process that was killed as it wrote
-            left.unlink()
+        checkpoint.sweep(folder)
         runtime.set_seed(seed)
         inputs = Inputs(preset, data_dir)
         model = compiled(preset, inputs)

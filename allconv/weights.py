@@ -88,7 +88,7 @@ def preprocessing(
     """
     if "shared" in meta:
         beside = path.with_name(Path(meta["shared"]["file"]).name)
-        return checkpoint.read(verified(beside, meta["shared"]["sha256"]))[0]
+        return checkpoint.read(_verified(beside, meta["shared"]["sha256"]))[0]
     return {
         k.removeprefix("preprocessing/"): v
         for k, v in arrays.items()
@@ -156,6 +156,16 @@ def manifest() -> list[dict]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
+def file_of(entry: dict) -> Path:
+    """The verified path of one entry of the manifest.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedFileError: If its SHA-256 is not the manifest's.
+    """
+    return _verified(RELEASED / entry["file"], entry["sha256"])
+
+
 def released(architecture: str, dataset: str) -> Path:
     """The verified path of the weights released for a network and a data set.
 
@@ -165,7 +175,7 @@ def released(architecture: str, dataset: str) -> Path:
     """
     for entry in manifest():
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
-            return verified(RELEASED / entry["file"], entry["sha256"])
+            return file_of(entry)
     raise ValueError(
         f"No weights of {architecture} for {dataset} are released. Train them, or use "
         "weights=None or a file."
@@ -177,13 +187,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def verified(path: Path, expected: str) -> Path:
-    """The path of a file, if it has the SHA-256 that is on record.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DamagedFileError: If its SHA-256 is another.
-    """
+def _verified(path: Path, expected: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}, which is needed here.")
     if sha256(path) != expected:

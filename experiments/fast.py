@@ -72,8 +72,7 @@ def figure(records: list[dict]) -> Figure:
     points = {
         name: [
             (record["minutes"], record["error"], "")
-            for record in results.of_preset(records, name)
-            if record["status"] == "finished"
+            for record in results.finished(records, name)
         ]
         for name in PRESETS
     }

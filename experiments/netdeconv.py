@@ -77,11 +77,7 @@ def curves(records: list[dict]) -> dict[str, tuple[list, list, list]]:
     """
     found = {}
     for norm in NORMS:
-        runs = [
-            record
-            for record in results.of_preset(records, f"all_cnn_c_{norm}_10")
-            if record["status"] == "finished"
-        ]
+        runs = results.finished(records, f"all_cnn_c_{norm}_10")
         if runs:
             run = min(runs, key=lambda record: record["seed"])
             epochs = [row["epoch"] for row in run["history"]]

@@ -59,11 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args(argv)
+    trained = arguments.runs / f"{NETWORK}-seed0"
     subject = Subject(
         runs=arguments.runs,
         records=arguments.records,
         snapshots=arguments.snapshots
-        or (arguments.weights or arguments.runs / f"{NETWORK}-seed0" / "w").parent,
+        or (arguments.weights.parent if arguments.weights else trained),
         parts=arguments.parts,
         out=arguments.out,
         data_dir=arguments.data_dir,

@@ -133,8 +133,7 @@ def ablation(subject: Subject) -> list[Path]:
         network = networks.build(presets.get(preset).architecture)
         training = [
             100 * (1 - r["history"][-1]["accuracy"])
-            for r in results.of_preset(records, preset)
-            if r["status"] == "finished"
+            for r in results.finished(records, preset)
         ]
         more = "not run"
         if full and errors[preset]:

@@ -135,6 +135,8 @@ def test_an_empty_folder_is_a_fresh_start(tmp_path):
     (tmp_path / ".epoch-0001.h5.123.tmp").write_bytes(b"half")
     (tmp_path / "epoch-best.h5").write_bytes(b"somebody's")
     assert checkpoint.load_latest(tmp_path) is None
+    checkpoint.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-best.h5"]
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])
