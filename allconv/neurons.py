@@ -1,4 +1,4 @@
-"""Where a neuron is: addresses of layers, and their outputs in a traced model."""
+"""Which neuron: the output of a layer by its address, and one channel and position."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from allconv.rules import signal_input
+
+_STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
 
 
 @dataclass(frozen=True)
@@ -162,3 +165,59 @@ def below_rectifier(
 def place(layer: str | None) -> str:
     """How messages call the place that a `layer` argument names."""
     return "The model's output" if layer is None else f"The layer {layer!r}"
+
+
+def channels_of(name: str, channel, n: int, channels: int) -> np.ndarray:
+    """One channel per image; `_STRONGEST` stands for None."""
+    if channel is None:
+        return np.full(n, _STRONGEST, np.int32)
+    array = np.asarray(channel)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((), (n,))
+        or (array < 0).any()
+        or (array >= channels).any()
+    ):
+        raise ValueError(
+            f"`{name}` should be an integer from 0 to {channels - 1}, one for all or "
+            f"one for each of {n} images. Received: {name}={channel!r}"
+        )
+    return np.broadcast_to(array, n).astype(np.int32)
+
+
+def positions_of(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
+    """One position per image, counted in reading order, or the code of its name."""
+    codes = {"max": _STRONGEST, "all": _EVERYWHERE}
+    if isinstance(position, str) and position in codes:
+        return np.full(n, codes[position], np.int32)
+    if len(sizes) != 2:
+        raise ValueError(
+            "The neurons are not in a map, they have no (row, column). "
+            f"Received: position={position!r}"
+        )
+    array = np.asarray(position)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((2,), (n, 2))
+        or (array < 0).any()
+        or (array >= sizes).any()
+    ):
+        raise ValueError(
+            f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
+            f"for all or one for each of {n} images. Received: position={position!r}"
+        )
+    return np.broadcast_to(array @ [sizes[1], 1], n).astype(np.int32)
+
+
+def one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """1 at each image's neuron, or at all positions of its channel, and 0 elsewhere."""
+    channels = neurons.shape[-1]
+    flat = tf.reshape(neurons, (tf.shape(neurons)[0], -1, channels))
+    strongest = tf.argmax(tf.reduce_max(flat, 1), 1, tf.int32)
+    channel = tf.where(channel == _STRONGEST, strongest, channel)
+    of = tf.one_hot(channel, channels, dtype=flat.dtype)[:, None, :]
+    peak = tf.argmax(tf.reduce_sum(flat * of, 2), 1, tf.int32)
+    position = tf.where(position == _STRONGEST, peak, position)[:, None]
+    places = tf.range(tf.shape(flat)[1])
+    at = (position == places) | (position == _EVERYWHERE)
+    return tf.reshape(tf.cast(at, flat.dtype)[:, :, None] * of, tf.shape(neurons))

@@ -24,16 +24,17 @@ import tensorflow as tf
 from allconv.audit import Audit, audit
 from allconv.neurons import (
     below_rectifier,
+    channels_of,
     inlined_functions,
     layer_output,
     logits,
     observed,
+    one_hot,
     owner,
     place,
+    positions_of,
 )
 from allconv.rules import RULES, Rule, overrides
-
-_STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
 
 
 def explain(
@@ -213,8 +214,8 @@ class Explainer:
                 f"channel={channel!r}, layer={self.layer!r}"
             )
         name, channel = ("channel", channel) if target is None else ("target", target)
-        channel = _channels(name, channel, len(images), self.neurons[-1])
-        position = _positions(position, len(images), self.neurons[:-1])
+        channel = channels_of(name, channel, len(images), self.neurons[-1])
+        position = positions_of(position, len(images), self.neurons[:-1])
         maps = np.empty(images.shape, np.float32)
         index = np.empty(len(images), int)
         activation = np.empty(len(images), np.float32)
@@ -252,7 +253,7 @@ class Explainer:
         whole = audit(images, tf.nest.flatten(output)[0], self.rule, made_by)
         self._check_audit(whole)
 
-        mask = _one_hot(neurons, channel, position)
+        mask = one_hot(neurons, channel, position)
         seeds = mask * neurons if self.seed == "activation" else mask
         (maps,) = tf.gradients(neurons, images, grad_ys=seeds)
         if maps is None:
@@ -285,20 +286,6 @@ def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
     return tf.nest.map_structure(
         lambda _: images, getattr(model, "_inputs_struct", images)
     )
-
-
-def _one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """1 at each image's neuron, or at all positions of its channel, and 0 elsewhere."""
-    channels = neurons.shape[-1]
-    flat = tf.reshape(neurons, (tf.shape(neurons)[0], -1, channels))
-    strongest = tf.argmax(tf.reduce_max(flat, 1), 1, tf.int32)
-    channel = tf.where(channel == _STRONGEST, strongest, channel)
-    of = tf.one_hot(channel, channels, dtype=flat.dtype)[:, None, :]
-    peak = tf.argmax(tf.reduce_sum(flat * of, 2), 1, tf.int32)
-    position = tf.where(position == _STRONGEST, peak, position)[:, None]
-    places = tf.range(tf.shape(flat)[1])
-    at = (position == places) | (position == _EVERYWHERE)
-    return tf.reshape(tf.cast(at, flat.dtype)[:, :, None] * of, tf.shape(neurons))
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:
@@ -362,45 +349,3 @@ def _image_shape(
             f"{model.name} takes images of shape {own[1:]}. Received: {shape}"
         )
     return shape
-
-
-def _channels(name: str, channel, n: int, channels: int) -> np.ndarray:
-    """One channel per image; `_STRONGEST` stands for None."""
-    if channel is None:
-        return np.full(n, _STRONGEST, np.int32)
-    array = np.asarray(channel)
-    if (
-        not np.issubdtype(array.dtype, np.integer)
-        or array.shape not in ((), (n,))
-        or (array < 0).any()
-        or (array >= channels).any()
-    ):
-        raise ValueError(
-            f"`{name}` should be an integer from 0 to {channels - 1}, one for all or "
-            f"one for each of {n} images. Received: {name}={channel!r}"
-        )
-    return np.broadcast_to(array, n).astype(np.int32)
-
-
-def _positions(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
-    """One position per image, counted in reading order, or the code of its name."""
-    codes = {"max": _STRONGEST, "all": _EVERYWHERE}
-    if isinstance(position, str) and position in codes:
-        return np.full(n, codes[position], np.int32)
-    if len(sizes) != 2:
-        raise ValueError(
-            "The neurons are not in a map, they have no (row, column). "
-            f"Received: position={position!r}"
-        )
-    array = np.asarray(position)
-    if (
-        not np.issubdtype(array.dtype, np.integer)
-        or array.shape not in ((2,), (n, 2))
-        or (array < 0).any()
-        or (array >= sizes).any()
-    ):
-        raise ValueError(
-            f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
-            f"for all or one for each of {n} images. Received: position={position!r}"
-        )
-    return np.broadcast_to(array @ [sizes[1], 1], n).astype(np.int32)
