@@ -1,4 +1,4 @@
-"""Do maps depend on what the network learned, and on the class they explain?
+"""Do maps depend on what the network learned?
 
 The tests of Adebayo et al., 'Sanity Checks for Saliency Maps' (2018), section 3. The
 weights are replaced, layer by layer from the top, by fresh draws of each layer's own
@@ -11,22 +11,20 @@ little while only higher layers are randomised (the authors' erratum: not 'invar
 
     result = randomisation_test(model, maps)
     result.scores["rank"].mean(axis=(0, 2))            # one number per layer, top first
-    compare(maps(model), edge_maps(images))            # is it an edge detector?
-    class_similarity(np.stack([... for target in range(10)]))
 
 Maps come from a function of the model, so that the rule is at work on every network.
 """
 
 import contextlib
-import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
+
+from allconv.likeness import compare
 
 ORDERS = ("cascading", "independent")
 
@@ -37,7 +35,7 @@ class Randomisation(NamedTuple):
     `layers`: paths, the top layer first: the steps. `trained`: maps of the trained
     network, `(n, height, width, channels)`. `maps`: those after each step, with the
     first seed, `(steps, n, height, width, channels)`. `scores`: by name, as for
-    `compare`, `(seeds, steps, n)`.
+    `likeness.compare`, `(seeds, steps, n)`.
     """
 
     layers: tuple[str, ...]
@@ -223,110 +221,6 @@ def fresh_weights(layer: keras.Layer, seed: int | str) -> list[np.ndarray]:
             "configuration; its class needs `get_config` and `get_build_config`."
         )
     return weights
-
-
-def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-    """How alike two sets of maps are, image by image.
-
-    Args:
-        a: Maps `(n, height, width, channels)`.
-        b: Maps of the same shape.
-
-    Returns:
-        Arrays `(n,)`: `"rank"`, Spearman's correlation of the signed values;
-        `"absolute rank"`, that of the magnitudes; `"ssim"`, the structural similarity
-        of the magnitudes as they would be looked at: summed over the channels, each
-        map over its maximum. NaN where a map is constant.
-    """
-    return {
-        "rank": rank_correlation(a, b),
-        "absolute rank": rank_correlation(np.abs(a), np.abs(b)),
-        "ssim": ssim(a, b),
-    }
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of two sets of maps; ties get their mean rank.
-
-    Args:
-        a: `(n, ...)`.
-        b: `(n, ...)`, same shape.
-
-    Returns:
-        float64 array `(n,)`; NaN where a map is constant.
-    """
-    x, y = (np.stack([_ranks(one.ravel()) for one in maps]) for maps in (a, b))
-    x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
-    with np.errstate(invalid="ignore"):
-        return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
-
-
-def _ranks(values):
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[where]
-
-
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity of the magnitudes of two sets of maps.
-
-    Args:
-        a: Maps `(n, height, width, channels)`.
-        b: Maps of the same shape.
-
-    Returns:
-        float64 array `(n,)`; NaN where a map is zero. The window is Gaussian, 11x11
-        pixels or as large as the map.
-    """
-
-    def look(maps):
-        grey = np.abs(maps).sum(axis=-1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            return tf.cast(grey / grey.max(axis=(1, 2), keepdims=True), tf.float32)
-
-    window = min(11, *a.shape[1:3])
-    return np.float64(tf.image.ssim(look(a), look(b), 1.0, filter_size=window))
-
-
-def edge_maps(images: np.ndarray) -> np.ndarray:
-    """Strength of the Sobel edges of images: a map that no network had a part in.
-
-    Args:
-        images: `(n, height, width, channels)`.
-
-    Returns:
-        float32 array of the same shape, not negative.
-    """
-    edges = tf.image.sobel_edges(tf.cast(images, tf.float32))
-    return tf.norm(edges, axis=-1).numpy()
-
-
-def class_similarity(maps: np.ndarray) -> dict[str, np.ndarray]:
-    """How alike the maps of different classes are: 1 means they tell none apart.
-
-    Args:
-        maps: `(classes, n, height, width, channels)`: each image explained for each
-            of two or more classes.
-
-    Returns:
-        As for `compare`, averaged over all pairs of classes whose maps are not
-        constant. A class whose score a rectifier cut off has a map of zeros under
-        backprop and guided backprop: explain the score before the rectifier.
-
-    Raises:
-        ValueError: If `maps` has another shape.
-    """
-    maps = np.asarray(maps)
-    if maps.ndim != 5 or len(maps) < 2:
-        raise ValueError(
-            "`maps` should be (classes, n, height, width, channels) with at least two "
-            f"classes. Received: an array of shape {maps.shape}"
-        )
-    pairs = [compare(a, b) for a, b in itertools.combinations(maps, 2)]
-    scores = {name: [pair[name] for pair in pairs] for name in pairs[0]}
-    return {
-        name: np.ma.masked_invalid(score).mean(axis=0).filled(np.nan)
-        for name, score in scores.items()
-    }
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allconv import architectures, paper, presets, results, run_plots
-from allconv.sanity import rank_correlation
+from allconv.likeness import rank_correlation
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"

@@ -1,4 +1,4 @@
-"""Randomisation against the weights themselves; similarities against slow formulas."""
+"""Randomisation against the weights themselves and a rule written out."""
 
 import random
 
@@ -6,12 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from keras import layers
 
-from allconv import saliency, sanity
+from allconv import likeness, saliency, sanity
 
 
 def build():
@@ -168,7 +165,7 @@ def test_the_rule_is_at_work_on_every_randomised_network(small):
         broken = sanity.randomise(small, result.layers[: step + 1], seed=0)
         expected = hand_guided(broken, images, 1)
         np.testing.assert_allclose(result.maps[step], expected, atol=1e-6)
-        for name, score in sanity.compare(result.trained, result.maps[step]).items():
+        for name, score in likeness.compare(result.trained, result.maps[step]).items():
             np.testing.assert_array_equal(result.scores[name][0, step], score)
     assert {score.shape for score in result.scores.values()} == {(2, 3, 2)}
     assert not np.allclose(result.scores["rank"][0, -1], result.scores["rank"][1, -1])
@@ -196,7 +193,7 @@ def test_a_function_traced_on_the_copy_serves_all_steps(small):
 
 def test_maps_that_ignore_the_network_score_one_and_those_of_noise_none(small):
     rng = np.random.default_rng(0)
-    edges = sanity.edge_maps(rng.random((3, 12, 12, 3)))
+    edges = likeness.edge_maps(rng.random((3, 12, 12, 3)))
     blind = sanity.randomisation_test(small, lambda _: edges, progress=False)
     for name, score in blind.scores.items():
         np.testing.assert_allclose(score, 1, rtol=1e-6, err_msg=name)
@@ -206,105 +203,6 @@ def test_maps_that_ignore_the_network_score_one_and_those_of_noise_none(small):
     assert abs(noise.scores["rank"].mean()) < 0.1
     assert abs(noise.scores["absolute rank"].mean()) < 0.1
     assert noise.scores["ssim"].mean() < 0.5
-
-
-def slow_ranks(values):
-    """The mean of the places a value takes in the sorted list."""
-    ordered = sorted(values)
-    return [
-        np.mean([i for i, other in enumerate(ordered) if other == value])
-        for value in values
-    ]
-
-
-@settings(max_examples=40)
-@given(
-    hnp.arrays(np.int8, (2, 3, 2, 2), elements=st.integers(-3, 3)),
-)
-def test_rank_correlation_with_ties_against_its_definition(pair):
-    got = sanity.rank_correlation(pair[:1], pair[1:])
-    x, y = (np.array(slow_ranks(maps.ravel())) for maps in pair)
-    if x.std() == 0 or y.std() == 0:
-        assert np.isnan(got[0])
-    else:
-        expected = np.mean((x - x.mean()) * (y - y.mean())) / (x.std() * y.std())
-        assert got[0] == pytest.approx(expected, abs=1e-12)
-
-
-def test_rank_correlation_is_of_ranks_and_signed():
-    a = np.random.default_rng(0).normal(size=(2, 5, 5, 3))
-    np.testing.assert_allclose(sanity.rank_correlation(a, np.exp(a)), 1)
-    np.testing.assert_allclose(sanity.rank_correlation(a, -a), -1)
-    np.testing.assert_allclose(sanity.compare(a, -a)["absolute rank"], 1)
-    np.testing.assert_allclose(sanity.compare(a, -a)["ssim"], 1, rtol=1e-6)
-
-
-def slow_ssim(x, y):
-    """Wang et al. (2004), eq. 13: Gaussian window of 11 pixels, sigma 1.5."""
-    side = np.exp(-0.5 * (np.arange(11) - 5.0) ** 2 / 1.5**2)
-    window = np.outer(side, side) / side.sum() ** 2
-    values = []
-    for i in range(x.shape[0] - 10):
-        for j in range(x.shape[1] - 10):
-            p, q = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
-            mp, mq = (window * p).sum(), (window * q).sum()
-            vp, vq = (window * p * p).sum() - mp**2, (window * q * q).sum() - mq**2
-            cov = (window * p * q).sum() - mp * mq
-            c1, c2 = 0.01**2, 0.03**2
-            values.append(
-                (2 * mp * mq + c1)
-                * (2 * cov + c2)
-                / ((mp**2 + mq**2 + c1) * (vp + vq + c2))
-            )
-    return np.mean(values)
-
-
-def test_ssim_against_its_formula():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 2, 14, 13, 3))
-    grey = [np.abs(maps).sum(-1) for maps in (a, b)]
-    for i, got in enumerate(sanity.ssim(a, b)):
-        x, y = (maps[i] / maps[i].max() for maps in grey)
-        assert got == pytest.approx(slow_ssim(x, y), abs=1e-4)
-
-
-def test_small_and_empty_maps():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(2, 6, 6, 1))
-    np.testing.assert_allclose(sanity.ssim(a, a), 1, rtol=1e-6)
-    scores = sanity.compare(a, np.zeros_like(a))
-    assert all(np.isnan(score).all() for score in scores.values())
-
-
-def test_edge_maps_of_a_step():
-    """A step of height 2 has a Sobel response of 4 x 2 on both sides, along x only."""
-    images = np.zeros((1, 6, 6, 1), np.float32)
-    images[:, :, 3:] = 2
-    edges = sanity.edge_maps(images)
-    assert edges.dtype == np.float32
-    expected = np.broadcast_to([0, 0, 8, 8, 0, 0], (6, 6))
-    np.testing.assert_allclose(edges[0, ..., 0], expected)
-    turned = sanity.edge_maps(np.swapaxes(images, 1, 2))
-    np.testing.assert_allclose(turned[0, ..., 0], expected.T)
-
-
-def test_class_similarity_is_the_mean_over_pairs_of_classes():
-    rng = np.random.default_rng(0)
-    maps = rng.normal(size=(3, 2, 6, 6, 3))
-    got = sanity.class_similarity(maps)
-    for name in ("rank", "absolute rank", "ssim"):
-        pairs = [
-            sanity.compare(maps[i], maps[j])[name] for i, j in [(0, 1), (0, 2), (1, 2)]
-        ]
-        np.testing.assert_allclose(got[name], np.mean(pairs, axis=0))
-    dead = np.concatenate([maps, np.zeros_like(maps[:1])])  # a class cut off
-    dead[:, 1] = 0
-    for name, score in sanity.class_similarity(dead).items():
-        assert score[0] == pytest.approx(got[name][0])
-        assert np.isnan(score[1])
-    alike = sanity.class_similarity(np.stack([maps[0]] * 4))
-    for score in alike.values():
-        np.testing.assert_allclose(score, 1, rtol=1e-6)
 
 
 class Lonely(keras.layers.Layer):
@@ -361,10 +259,6 @@ class Scale(keras.Model):
                 m, lambda _: np.full((1, 2, 2, 1), np.nan)
             ),
             "`maps` returned values that are not finite",
-        ),
-        (
-            lambda m: sanity.class_similarity(np.ones((1, 2, 3, 3, 1))),
-            r"at least two classes. Received: an array of shape \(1, 2, 3, 3, 1\)",
         ),
         (
             lambda m: sanity.fresh_weights(grown(Lonely(name="lonely")), 0),
