@@ -274,6 +274,11 @@ def _evaluate(arguments) -> int:
 
     recorded = {}
     if arguments.all:
+        if arguments.model or arguments.weights or arguments.dataset:
+            raise ValueError(
+                "--all measures every released file on its own data set: name neither "
+                "a network, nor weights, nor a data set."
+            )
         recorded = {weights.file_of(entry): entry for entry in weights.manifest()}
         paths = list(recorded)
         if not paths:
@@ -294,10 +299,11 @@ def _evaluate(arguments) -> int:
                 f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
             )
         dataset = arguments.dataset or meta["dataset"]
-        if len(data.CLASS_NAMES[dataset]) != meta["classes"]:
+        fitting = [n for n, c in data.CLASS_NAMES.items() if len(c) == meta["classes"]]
+        if dataset not in fitting:
             raise ValueError(
-                f"{path} has {meta['classes']} classes, which {dataset} has not. "
-                f"Received: --dataset {dataset}"
+                f"{path} tells {meta['classes']} classes apart, as in "
+                f"{' and '.join(fitting)}. Received: --dataset {dataset}"
             )
         _, (images, labels) = data.load(dataset, arguments.data_dir)
         result = score(classifier.predict(images), labels)

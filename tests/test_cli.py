@@ -69,10 +69,11 @@ def test_train_then_evaluate(capsys, tmp_path):
     )
     assert status == 0
     assert re.search(r"strided_cnn_a on shapes: error \d+\.\d\d % \(\d+ of 1000", out)
-    other = ("--weights", folder / "weights.h5", "--dataset", "cifar100")
-    status, _, err = call(capsys, "evaluate", *other)
-    assert status == 2
-    assert "has 10 classes, which cifar100 has not" in err
+    for other in ("cifar100", "mnist"):
+        arguments = ("--weights", folder / "weights.h5", "--dataset", other)
+        status, _, err = call(capsys, "evaluate", *arguments)
+        assert status == 2
+        assert "tells 10 classes apart, as in cifar10 and shapes. Received" in err
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("evaluate",), "Name a network"),
         (("evaluate", "large_all_cnn"), "No weights of large_all_cnn"),
         (("evaluate", "--weights", "gone.h5"), "There is no file gone.h5"),
+        (("evaluate", "--all", "--weights", "a.h5"), "name neither a network, nor"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(
