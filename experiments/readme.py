@@ -19,6 +19,7 @@ RECORDS = ROOT / "experiments" / "records"
 # `results.TABLES`.
 TABLES = {
     "budget": table3.table,
+    "ranks": table3.ranks,
     "claims": table3.claims,
     "fast": fast.table,
     "whitening": netdeconv.table,
