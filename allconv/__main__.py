@@ -32,8 +32,10 @@ def main(argv: list[str] | None = None) -> int:
         status = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # A run that nobody hears cannot say that it came to its end.
+        return int(arguments.command is _train)
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 128 + getattr(stop, "signum", signal.SIGINT)

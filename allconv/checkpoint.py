@@ -38,10 +38,15 @@ def digest(arrays: Arrays, meta: object) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that `path` holds either its old content or all of the new.
 
+    What a link points to is written, and a device or a pipe is written to.
+
     Raises:
         OSError: E.g. a full disk or a read-only folder; `path` is as it was.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -55,7 +60,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself survives a power loss
+        with contextlib.suppress(OSError):  # which some network mounts refuse
+            os.fsync(folder)  # the rename itself survives a power loss
     finally:
         os.close(folder)
 
@@ -63,7 +69,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def sweep(folder: Path) -> None:
     """Delete what processes that were killed as they wrote have left in a folder."""
     for left in Path(folder).glob(".*.tmp"):
-        left.unlink()
+        if re.fullmatch(r"\..+\.\d+\.tmp", left.name) and left.is_file():
+            left.unlink()
 
 
 def write(path: Path, arrays: Arrays, meta: object, compress: bool = False) -> None:
@@ -75,6 +82,7 @@ def write(path: Path, arrays: Arrays, meta: object, compress: bool = False) -> N
         meta: Anything that `json.dumps` takes.
         compress: Whether to deflate the arrays, which takes a second or so.
     """
+    meta = json.loads(json.dumps(meta))  # its keys as `read` gives them back
     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
@@ -98,10 +106,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     Raises:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If the file is not whole or not of this kind.
+        OSError: If it cannot be read now, which says nothing of its content.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    content = path.read_bytes()
     arrays: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: h5py.HLObject) -> None:
@@ -109,11 +119,13 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             arrays[name] = item[()]
 
     try:
-        with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             file["arrays"].visititems(collect)
             meta = json.loads(file["meta"][()].tobytes())
             expected = file.attrs["sha256"]
         found = digest(arrays, meta)
+    except MemoryError:
+        raise
     except Exception as error:  # h5py raises half a dozen kinds on mangled bytes
         raise DamagedFileError(
             f"{path} is damaged or not a file of this project ({error})."

@@ -159,7 +159,15 @@ def hold_out(images: np.ndarray, labels: np.ndarray, n: int) -> tuple[Split, Spl
 
     Returns:
         `((x_rest, y_rest), (x_held, y_held))`.
+
+    Raises:
+        ValueError: If nothing would be left to train on.
     """
+    if not 0 < n < len(images):
+        raise ValueError(
+            f"`hold_out` should leave some of the {len(images)} training images. "
+            f"Received: {n!r}"
+        )
     order = np.random.default_rng(0).permutation(len(images))
     rest, held = np.sort(order[n:]), np.sort(order[:n])
     return (images[rest], labels[rest]), (images[held], labels[held])

@@ -60,7 +60,7 @@ def fitted(kind: str, images: np.ndarray, print_: str, data_dir: str | Path | No
     if kind != "gcn_zca":
         return KINDS[kind]().fit(images)
     cached = data.data_folder(data_dir) / f"{kind}-{print_[:16]}.h5"
-    with contextlib.suppress(FileNotFoundError, checkpoint.DamagedFileError):
+    with contextlib.suppress(OSError, checkpoint.DamagedFileError):
         arrays, meta = checkpoint.read(cached)
         if meta == {"kind": kind, "data": print_}:
             return KINDS[kind].from_arrays(arrays)

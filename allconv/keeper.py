@@ -57,12 +57,11 @@ def restore(
     if saved is None:
         return
     arrays, _ = saved
-    now = state(model)
-    fits = arrays.keys() == now.keys() and all(
-        arrays[k].shape == now[k].shape and arrays[k].dtype == now[k].dtype for k in now
+    then, now = (
+        {k: (a.shape, a.dtype) for k, a in of.items()} for of in (arrays, state(model))
     )
-    if not fits:
-        differing = sorted(arrays.keys() ^ now.keys()) or sorted(now)
+    differing = sorted(k for k in then | now if then.get(k) != now.get(k))
+    if differing:
         raise RuntimeError(
             "The checkpoint is of another model or of another Keras: it differs in "
             f"{', '.join(differing[:3])}. Train in another folder."
@@ -172,7 +171,8 @@ class Keeper(keras.callbacks.Callback):
             line += f", training error {100 * (1 - row['accuracy']):.2f} %"
             if "val_accuracy" in row:
                 line += f", error {100 * (1 - row['val_accuracy']):.2f} %"
-            tqdm.tqdm.write(f"{line}, {self.seconds[-1]:.0f} s", file=sys.stderr)
+            with contextlib.suppress(OSError):  # nobody reads: no reason to stop
+                tqdm.tqdm.write(f"{line}, {self.seconds[-1]:.0f} s", file=sys.stderr)
 
 
 def _csv(history: list[dict]) -> bytes:

@@ -168,9 +168,15 @@ class MeanStd:
         self.mean, self.std = mean, std
 
     def fit(self, images: np.ndarray) -> "MeanStd":
+        """Measure images; raises `ValueError` of a channel that is constant."""
         axes = tuple(range(images.ndim - 1))
         self.mean = images.mean(axis=axes, dtype=np.float64).astype(np.float32)
         self.std = images.std(axis=axes, dtype=np.float64).astype(np.float32)
+        if not self.std.all():
+            raise ValueError(
+                "Every channel of the training images should vary. Received: standard "
+                f"deviations {self.std.tolist()}"
+            )
         return self
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What a training recipe is: `Preset`, its fields and what they may be."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 
 from allconv import architectures
@@ -114,24 +115,30 @@ class Preset:
 
 
 def complete(fields: dict) -> dict:
-    """A stored preset's fields; one that an older version lacks has its default."""
-    defaults = Preset("", "").as_dict()
-    return {name: fields.get(name, value) for name, value in defaults.items()}
+    """A stored preset's fields; one that an older version lacks has its default.
+
+    One that this version lacks stays, so that the recipe equals none of this version.
+    """
+    return Preset("", "").as_dict() | fields
 
 
 def shorten(preset: Preset, epochs: int) -> Preset:
-    """The same recipe in fewer (or more) epochs, its milestones scaled alike."""
+    """The same recipe in fewer (or more) epochs, its milestones scaled alike.
+
+    The last of its windows has one epoch at least.
+    """
     if epochs == preset.epochs:
         return preset
     if epochs < 1:
         raise ValueError(f"`epochs` should be 1 or more. Received: epochs={epochs}")
     factor = epochs / preset.epochs
+    windows = {min(round(e * factor), epochs - 1): size for e, size in preset.windows}
     return replace(
         preset,
         name=f"{preset.name}-{epochs}ep",
         epochs=epochs,
         milestones=tuple(round(m * factor, 2) for m in preset.milestones),
-        windows=tuple((round(e * factor), size) for e, size in preset.windows),
+        windows=tuple(windows.items()),
     )
 
 
@@ -171,10 +178,18 @@ def check(preset: Preset) -> None:
             raise ValueError(
                 f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
             )
-    for field in ("epochs", "batch_size", "hold_out", "validate_every"):
+    for field in ("epochs", "batch_size", "hold_out", "validate_every", "train_size"):
         value = getattr(preset, field)
-        if not isinstance(value, int):
+        if not isinstance(value, int) and not (field == "train_size" and value is None):
             raise ValueError(f"`{field}` should be an integer. Received: {value!r}")
+    for field, value in preset.as_dict().items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise ValueError(
+                f"`{field}` should be what a record can hold. Received: {value!r} "
+                f"({error})"
+            ) from error
     if preset.score_bias and preset.architecture not in architectures.NAMES:
         raise ValueError(
             "`score_bias` is for the networks whose class scores are rectified, "
@@ -187,8 +202,15 @@ def check(preset: Preset) -> None:
             "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
             f"Received: {preset.windows!r}"
         )
-    if any(not 1 <= size <= 32 for _, size in preset.windows):
+    smallest = 1
+    if preset.architecture in architectures.NAMES:
+        smallest = architectures.smallest_input(preset.architecture)
+    sizes = [size for _, size in preset.windows]
+    if not all(isinstance(n, int) for n in epochs + sizes) or any(
+        not smallest <= size <= 32 for size in sizes
+    ):
         raise ValueError(
-            "`windows` should have sizes from 1 to 32 pixels, which all images have. "
+            f"`windows` should have whole epochs, and sizes from {smallest} pixels, "
+            f"which {preset.architecture} needs, to 32, which all images have. "
             f"Received: {preset.windows!r}"
         )

@@ -4,6 +4,7 @@ import datetime
 import json
 
 import keras
+import numpy as np
 
 from allconv import checkpoint
 from allconv.evaluate import Evaluation
@@ -37,7 +38,10 @@ def record(
             "n": result.n,
             "loss": round(result.loss, 5),
             "calibration_error": round(result.calibration_error, 5),
-            "per_class": [round(e, 2) for e in result.per_class],
+            # None of a class without images.
+            "per_class": [
+                None if np.isnan(e) else round(e, 2) for e in result.per_class
+            ],
             "confusion": result.confusion.tolist(),
         }
     return out | {

@@ -27,7 +27,7 @@ from allconv import (
 from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
-from allconv.keeper import DivergedError, Keeper, restore
+from allconv.keeper import DivergedError, Interrupted, Keeper, restore
 from allconv.recipe import AUGMENTATIONS, Preset, check, complete
 from allconv.records import record, to_json
 from allconv.schedules import schedule
@@ -66,7 +66,8 @@ def run(
         ValueError: If the preset or the seed cannot be followed.
         RuntimeError: If the folder holds another run, or another process works in it.
         DamagedFileError: If every checkpoint there is damaged.
-        Interrupted: On SIGINT or SIGTERM; the same call goes on later.
+        Interrupted: On SIGINT or SIGTERM; the same call goes on later, or gives the
+            record.
     """
     check(preset)
     networks.check(preset.architecture)
@@ -102,7 +103,9 @@ def run(
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
         outcome = record(status, identity, keeper, result, inputs.split, model)
         checkpoint.write_bytes(folder / RECORD, (to_json(outcome) + "\n").encode())
-        return outcome
+    if keeper.signum is not None:  # it came after the last step
+        raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)
+    return outcome
 
 
 def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
@@ -219,7 +222,9 @@ def resume(
 
 
 def _save_weights(path, model, inputs, preset, seed, result) -> None:
-    meta = {"preset": preset.name, "seed": seed, "error": round(result.error, 4)}
+    meta = {"preset": preset.name, "seed": seed}
+    if inputs.split == "test":  # what `evaluate` will measure again
+        meta["error"] = round(result.error, 4)
     plain = fold(model)  # the same function, without normalising layers
     weights.save(
         path,
@@ -254,6 +259,7 @@ def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
     try:
         outcome = json.loads(path.read_text())
         then = {"preset": outcome["preset"], "seed": outcome["seed"]}
+        complete(then["preset"])
     except (ValueError, KeyError, TypeError) as error:
         raise RuntimeError(
             f"{path} is no record of a run ({error}). Move it away, or name another "
@@ -268,10 +274,11 @@ def _same_run(folder: Path, now: dict, then: dict) -> None:
     if now == {**then, "preset": old}:
         return
     differing = [k for k in now if k != "preset" and now[k] != then.get(k)]
+    asked = now["preset"]
     differing += [
-        f"{k} ({old.get(k)!r} there, {v!r} asked for)"
-        for k, v in now["preset"].items()
-        if old.get(k) != v
+        f"{k} ({old.get(k)!r} there, {asked.get(k)!r} asked for)"
+        for k in asked | old
+        if old.get(k) != asked.get(k)
     ]
     raise RuntimeError(
         f"{folder} holds another run: it differs in {', '.join(differing)}. Name "

@@ -40,8 +40,14 @@ def save(
         dtype: Of the stored weights: `"float32"` or `"float16"`.
         shared: A file of `save_preprocessing` in the same folder, which holds the
             preprocessing in place of this one; its SHA-256 is noted.
+
+    Raises:
+        ValueError: If a weight is not finite, or not in that dtype.
     """
-    arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
+    with np.errstate(over="ignore"):
+        arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
+    if not all(np.isfinite(a).all() for a in arrays.values()):
+        raise ValueError(f"{model.name} has weights that {dtype} cannot hold.")
     if shared is None:
         arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
     else:
@@ -203,5 +209,4 @@ def _weights(model: keras.Model) -> dict[str, np.ndarray]:
         f"{layer.name}/{variable.name}": np.asarray(variable.value)
         for layer in model.layers
         for variable in layer.weights
-        if not variable.path.startswith("seed_generator")
     }

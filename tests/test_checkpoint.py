@@ -2,8 +2,10 @@
 
 import os
 import resource
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -120,6 +122,49 @@ def test_a_damaged_newest_gives_the_one_before_with_a_warning(tmp_path):
         assert checkpoint.load_latest(tmp_path)[1]["epoch"] == 1
 
 
+def test_a_newest_that_cannot_be_read_now_is_not_passed_over(tmp_path, monkeypatch):
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, epoch, EXAMPLE, {})
+
+    def fail(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        checkpoint.load_latest(tmp_path)
+
+
+def test_meta_comes_back_as_json_has_it(tmp_path):
+    checkpoint.write(tmp_path / "file.h5", {}, {9: 1, 10: 2, "x": (1, 2)})
+    assert checkpoint.read(tmp_path / "file.h5")[1] == {"9": 1, "10": 2, "x": [1, 2]}
+
+
+def test_links_and_pipes_stay_what_they_are(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    checkpoint.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    checkpoint.write_bytes(tmp_path / "pipe", b"new")
+    assert reader.communicate(timeout=30)[0] == b"new"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch):
+    """As some network mounts have it: the content is flushed and in its place."""
+    real = os.fsync
+
+    def only_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    checkpoint.write(tmp_path / "file.h5", EXAMPLE, {})
+    assert checkpoint.read(tmp_path / "file.h5")[0].keys() == EXAMPLE.keys()
+
+
 def test_all_damaged_is_an_error_not_a_fresh_start(tmp_path):
     for epoch in (1, 2):
         checkpoint.save(tmp_path, epoch, EXAMPLE, {}).write_bytes(b"nonsense")
@@ -134,9 +179,13 @@ def test_all_damaged_is_an_error_not_a_fresh_start(tmp_path):
 def test_an_empty_folder_is_a_fresh_start(tmp_path):
     (tmp_path / ".epoch-0001.h5.123.tmp").write_bytes(b"half")
     (tmp_path / "epoch-best.h5").write_bytes(b"somebody's")
+    (tmp_path / ".notes.tmp").write_bytes(b"somebody's")
+    (tmp_path / ".epoch-0001.h5.124.tmp").mkdir()
     assert checkpoint.load_latest(tmp_path) is None
     checkpoint.sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["epoch-best.h5"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("epoch-best.h5", ".notes.tmp", ".epoch-0001.h5.124.tmp")
+    }
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])

@@ -57,6 +57,15 @@ def test_snapshots_hold_the_weights_of_their_epochs(trained):
     assert found[1].stat().st_size < size + 40_000  # no optimiser state
 
 
+def test_weights_that_are_not_finite_are_not_kept(tmp_path):
+    callback, model = Snapshots(tmp_path, (1,)), network()
+    callback.set_model(model)
+    kernel = model.get_layer("conv").kernel
+    kernel.assign(kernel * np.nan)
+    callback.on_epoch_end(0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_own_weights_come_back_after_an_error(trained):
     model, folder, _, history = trained
     with pytest.raises(RuntimeError), loaded(model, snapshots(folder)[1]):

@@ -130,6 +130,8 @@ def test_mean_std_centres_and_scales_each_channel():
 
 
 def test_bad_input():
+    with pytest.raises(ValueError, match="Every channel of the training images should"):
+        MeanStd().fit(np.full((2, 4, 4, 3), 7, np.uint8))
     with pytest.raises(ValueError, match="shape"):
         gcn(np.zeros((32, 32, 3)))
     with pytest.raises(ValueError, match="at least 2 images"):

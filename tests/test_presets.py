@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from allconv import architectures, presets, recipe
 
 
@@ -10,6 +13,36 @@ def test_shortened_milestones_are_scaled():
     assert short.milestones == (20, 25, 30)
     assert short.name == "all_cnn_c-35ep"
     assert recipe.shorten(short, 35) is short
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 12, 40])
+def test_a_shortened_recipe_ends_on_whole_images(epochs):
+    for name in ("all_cnn_c_budget", "fast_augmented"):
+        windows = recipe.shorten(presets.get(name), epochs).windows
+        recipe.check(recipe.shorten(presets.get(name), epochs))
+        starts = [start for start, _ in windows]
+        assert starts == sorted(set(starts))
+        assert starts[0] == 0
+        assert starts[-1] < epochs
+        assert windows[-1][1] == 32
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"learning_rate": np.float32(0.02)},
+            "`learning_rate` should be what",
+        ),
+        ({"train_size": np.int64(32)}, "`train_size` should be an integer"),
+        ({"train_size": 32.5}, "`train_size` should be an integer"),
+        ({"windows": ((0, 24.5),)}, "`windows` should have whole epochs"),
+        ({"windows": ((0, 4),)}, "sizes from 9 pixels, which all_cnn_c needs, to 32"),
+    ],
+)
+def test_what_no_run_can_follow_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.check(replace(presets.PAPER, **changes))
 
 
 def test_every_network_of_table_3_has_the_papers_recipe():

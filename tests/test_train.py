@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -124,6 +125,35 @@ def test_a_signal_stops_cleanly_and_the_same_call_goes_on(finished, tmp_path, si
     assert run(tmp_path)["state_sha256"] == record["state_sha256"]
 
 
+class StopAtTheEnd(keras.callbacks.Callback):
+    """Sends this process a signal after the last step."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == SMALL.epochs:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_after_the_last_step_is_heard_too(finished, tmp_path):
+    _, record = finished
+    with pytest.raises(keeper.Interrupted, match="was finished first"):
+        run(tmp_path, callbacks=[StopAtTheEnd()])
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+def test_a_progress_line_that_cannot_be_written_stops_no_run(finished, tmp_path):
+    _, record = finished
+    program = (
+        "import sys; from tests.test_train import SMALL, train\n"
+        "train.run(SMALL, 3, sys.argv[1])"
+    )
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        subprocess.run(command, stderr=full, check=False)
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+    assert (tmp_path / "record.json").exists()
+
+
 PROGRAM = """
 import sys
 from tests.test_train import SMALL, run
@@ -150,15 +180,18 @@ def digest_of(folder, seed=3):
 
 def test_sigkill_at_random_moments_changes_no_byte(tmp_path):
     """Against a process that nobody killed; another seed gives other bytes."""
-    begun = time.perf_counter()
-    digest = digest_of(tmp_path / "whole")
-    length = time.perf_counter() - begun
+    with spawn(tmp_path / "whole") as process:
+        begun = time.perf_counter()
+        digest = process.stdout.readline().strip()
+        length = time.perf_counter() - begun
 
-    rng, folder = random.Random(0), tmp_path / "killed"
+    rng, folder, killed = random.Random(0), tmp_path / "killed", 0
     for _ in range(4):
         with spawn(folder) as process:
-            time.sleep(rng.uniform(0.2, 0.8) * length)
+            time.sleep(rng.uniform(0.1, 0.6) * length)
             process.kill()
+        killed += process.returncode == -signal.SIGKILL
+    assert killed
     assert digest_of(folder) == digest
     assert digest_of(tmp_path / "other", seed=4) != digest
 
@@ -223,6 +256,12 @@ def test_another_preset_over_checkpoints_is_refused(tmp_path):
         run(tmp_path, callbacks=[StopAfter(1)])
     with pytest.raises(RuntimeError, match="differs in learning_rate"):
         run(tmp_path, replace(SMALL, learning_rate=0.5))
+    newest = checkpoint.files(tmp_path)[0]
+    arrays, meta = checkpoint.read(newest)
+    meta["identity"]["preset"]["mixup"] = 0.5  # of a version that has such a field
+    checkpoint.write(newest, arrays, meta)
+    with pytest.raises(RuntimeError, match=r"mixup \(0.5 there, None asked for\)"):
+        run(tmp_path)
 
 
 def test_checkpoints_of_other_data_are_refused(tmp_path, monkeypatch):
@@ -326,8 +365,9 @@ def test_class_scores_that_start_on_are_on_and_learn():
         ({"architecture": "vgg"}, "There is no network 'vgg'"),
         ({"schedule": "once"}, "steps, linear.* Received: 'once'"),
         ({"windows": ((1, 24),)}, "the first of epoch 0"),
-        ({"windows": ((0, 0),)}, "from 1 to 32 pixels"),
-        ({"windows": ((0, 40),)}, "from 1 to 32 pixels"),
+        ({"windows": ((0, 0),)}, "sizes from 9 pixels"),
+        ({"windows": ((0, 40),)}, "to 32, which all images have"),
+        ({"hold_out": 5000}, "`hold_out` should leave some of the 5000"),
         ({"epochs": 2.5}, "`epochs` should be an integer"),
         ({"precision": "mixed_float16"}, "`precision` should be one of"),
         ({"epochs": 0}, "`epochs` should be from 1"),
@@ -350,9 +390,10 @@ def test_bad_seed_and_preset_name(tmp_path):
 
 
 def test_a_folder_with_something_else_for_a_record(tmp_path):
-    (tmp_path / "record.json").write_text("[]")
-    with pytest.raises(RuntimeError, match="is no record of a run"):
-        run(tmp_path)
+    for text in ("[]", '{"preset": "tiny", "seed": 0}'):
+        (tmp_path / "record.json").write_text(text)
+        with pytest.raises(RuntimeError, match="is no record of a run"):
+            run(tmp_path)
 
 
 @pytest.mark.parametrize("norm", ["batch", "deconv"])
