@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allconv import architectures, paper
-from allconv.presets import PRESETS
+from allconv import architectures, paper, presets
 from allconv.recipe import complete
 
 COLUMNS = (
@@ -39,7 +38,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Summary:
-    """What the runs of one preset came to.
+    """What the runs of one recipe came to.
 
     Attributes:
         errors: Final test errors in %, one a finished run.
@@ -76,7 +75,9 @@ def read(folder: str | Path) -> list[dict]:
     for path in sorted(folder.glob("*.json")):
         try:
             one = json.loads(path.read_text())
-            one["preset"]["name"], one["status"], one["seed"]
+            one["preset"]["name"], one["preset"]["architecture"], one["seed"]
+            if one["status"] == "finished":
+                one["error"], one["minutes"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is no run record ({type(error).__name__}: {error})."
@@ -85,30 +86,30 @@ def read(folder: str | Path) -> list[dict]:
     return records
 
 
-def of_preset(records: Iterable[dict], preset: str) -> list[dict]:
-    """The records of one preset, one a seed, measured on the test set or diverged.
+def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """The records of one recipe, one a seed, measured on the test set or diverged.
 
-    Of a preset of `presets` those that followed it; a recipe that has its name and
-    differs from it, by an older version, say, does not count.
+    Args:
+        records: Of `read`.
+        recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
+            record counts if all its fields are the same.
     """
+    expected = presets.get(recipe).as_dict() if isinstance(recipe, str) else recipe
     mine = {}
-    expected = PRESETS[preset].as_dict() if preset in PRESETS else None
     for one in records:
-        recipe = complete(one["preset"])
-        followed = recipe["name"] == preset and expected in (None, recipe)
-        if followed and not recipe["hold_out"]:
+        if complete(one["preset"]) == expected and not expected["hold_out"]:
             mine.setdefault(one["seed"], one)
     return list(mine.values())
 
 
-def finished(records: Iterable[dict], preset: str) -> list[dict]:
-    """Those of `of_preset` that came to their end."""
-    return [r for r in of_preset(records, preset) if r["status"] == "finished"]
+def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """Those that `followed` the recipe to their end."""
+    return [r for r in followed(records, recipe) if r["status"] == "finished"]
 
 
-def summarise(records: Iterable[dict], preset: str) -> Summary:
-    """The test-set results of one preset over its seeds."""
-    mine, done = of_preset(records, preset), finished(records, preset)
+def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
+    """The test-set results of one recipe over its seeds."""
+    mine, done = followed(records, recipe), finished(records, recipe)
     return Summary(
         errors=tuple(r["error"] for r in done),
         diverged=sum(r["status"] == "diverged" for r in mine),
@@ -132,28 +133,29 @@ def title(name: str) -> str:
 def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     """The rows of one of `TABLES`, a dict of `COLUMNS` each.
 
-    Every preset has a row, run or not; so has every other recipe that has a record.
+    Every preset has a row, run or not; so has every other recipe that has a record. One
+    that has a preset's name and other fields, by an older version, say, is starred.
     """
     title(name)  # refuses what there is not
     _, dataset, augmented, published = TABLES[name]
-    known = {p.name: p.as_dict() for p in PRESETS.values()}
-    known |= {
-        r["preset"]["name"]: r["preset"]
-        for r in records
-        if r["preset"]["name"] not in known and not complete(r["preset"])["hold_out"]
-    }
+    known = [preset.as_dict() for preset in presets.PRESETS.values()]
+    for recipe in (complete(record["preset"]) for record in records):
+        if recipe not in known and not recipe["hold_out"]:
+            known.append(recipe)
     out = []
-    mine = [p for p in known.values() if p["architecture"] in architectures.NAMES]
+    mine = [p for p in known if p["architecture"] in architectures.NAMES]
     for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
         if augmented not in (None, preset["augmentation"] != "none"):
             continue
-        summary = summarise(records, preset["name"])
+        summary = summarise(records, preset)
+        ours = presets.PRESETS.get(preset["name"])
+        other = ours is not None and ours.as_dict() != preset
         number = published.get(preset["architecture"])
         cells = (
             preset["architecture"],
-            preset["name"],
+            preset["name"] + "*" * other,
             str(preset["epochs"]),
             f"{_parameters(preset):,}",
             ""

@@ -4,12 +4,14 @@
     python -m experiments.queue budget --processes 2
 
 Runs that are finished are passed over and runs that were stopped go on, so the same
-command can be given again at any time. `--processes` trains several at once, each with
-its share of the cores. Each finished run's record is copied to `experiments/records`.
+command can be given again at any time. SIGTERM or Ctrl-C stops the queue and its runs,
+each safely. `--processes` trains several at once, each with its share of the cores.
+Each finished run's record is copied to `experiments/records`.
 """
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -52,14 +54,16 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
 SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
 
 
-def train(job: tuple[str, int], extra: list[str]) -> int:
+def train(job: tuple[str, int], extra: list[str], running: list) -> int:
     """Run one job in a process of its own; returns its exit status."""
     preset, seed = job
     command = [sys.executable, "-m", "allconv", "train", preset, "--seed", str(seed)]
     command += ["--records", str(RECORDS), *extra]
     if preset in SNAPSHOTS:
         command += ["--snapshots", *map(str, SNAPSHOTS[preset])]
-    return subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as process:
+        running.append(process)
+        return process.wait()
 
 
 def main() -> int:
@@ -68,6 +72,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     arguments = parser.parse_args()
+    if arguments.processes < 1:
+        parser.error(f"--processes should be 1 or more, not {arguments.processes}")
     extra = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
     if arguments.processes > 1:  # each its share of the cores
         share = (os.cpu_count() or 1) // arguments.processes
@@ -75,8 +81,19 @@ def main() -> int:
     jobs = QUEUES[arguments.queue]
     for name, _ in jobs:
         presets.get(name)
+    running: list[subprocess.Popen] = []
     with ThreadPoolExecutor(arguments.processes) as pool:
-        statuses = list(pool.map(lambda job: train(job, extra), jobs))
+        waiting = [pool.submit(train, job, extra, running) for job in jobs]
+
+        def stop(signum, frame):
+            """No further runs; those at work keep what they have and end."""
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.send_signal(signum)
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+    statuses = [1 if run.cancelled() else run.result() for run in waiting]
     failed = [job for job, status in zip(jobs, statuses, strict=True) if status]
     print(f"{len(jobs) - len(failed)} of {len(jobs)} runs are finished")
     return 1 if failed else 0

@@ -17,6 +17,7 @@ import numpy as np
 from allconv import checkpoint, data, presets, train, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
+from allconv.recipe import complete
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -36,14 +37,21 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
     """Write the weight file of one run folder; returns its entry in the manifest.
 
     Raises:
-        ValueError: If the run is not finished, was not measured on the test set, or
-            was whitened otherwise than what is released already.
+        ValueError: If the run is not finished, was not measured on the test set, did
+            not follow the preset it names, or was whitened otherwise than what is
+            released already.
     """
     record = json.loads((folder / train.RECORD).read_text())
     if record["status"] != "finished" or record["split"] != "test":
         raise ValueError(
             f"{folder} holds a run that is {record['status']} and was measured on "
             f"{record.get('split', 'nothing')}; only test results are released."
+        )
+    recipe = complete(record["preset"])
+    if recipe != presets.get(recipe["name"]).as_dict():
+        raise ValueError(
+            f"{folder} holds a run that has the name of the preset {recipe['name']} "
+            "and other settings; what is released can be trained again by its name."
         )
     classifier = Classifier.load(folder / train.WEIGHTS)
     meta, dataset = classifier.meta, classifier.meta["dataset"]

@@ -1,6 +1,10 @@
 """The claims' programs: their tables are complete, their arithmetic right."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import keras
@@ -93,6 +97,7 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
         train_size=64,
         validate_every=0,
     )
+    monkeypatch.setitem(presets.PRESETS, "tiny", small)
     folder = tmp_path / "run"
     record = train.run(small, 3, folder, data_dir=tmp_path)
     monkeypatch.setattr(weights, "RELEASED", tmp_path / "weights")
@@ -131,10 +136,49 @@ def test_a_network_is_not_released_with_another_ones_whitening(tmp_path, monkeyp
         presets.get("tiny"), preprocessing="gcn_zca", epochs=1, validate_every=0
     )
     for n in (64, 96):
-        train.run(replace(small, train_size=n), 0, tmp_path / f"run{n}")
-    release.release(tmp_path / "run64")
+        preset = replace(small, train_size=n)
+        monkeypatch.setitem(presets.PRESETS, "tiny", preset)
+        train.run(preset, 0, tmp_path / f"run{n}", data_dir=tmp_path / "data")
+        if n == 64:
+            release.release(tmp_path / "run64")
     with pytest.raises(ValueError, match=r"gcn_zca-shapes\.h5 is another whitening"):
         release.release(tmp_path / "run96")
+    with pytest.raises(ValueError, match="the preset tiny and other settings"):
+        release.release(tmp_path / "run64")
+
+
+STOPPABLE = """#!/bin/sh
+trap 'echo > stopped; exit 143' TERM
+echo > began
+while :; do sleep 0.1; done
+"""
+
+
+def test_a_stopped_queue_stops_its_runs(tmp_path):
+    """Two runs wait for one place; the first is told to stop, the second not begun."""
+    worker = tmp_path / "worker"
+    worker.write_text(STOPPABLE)
+    worker.chmod(0o700)
+    program = (
+        f"import sys; from experiments import queue; sys.executable = {str(worker)!r}\n"
+        "sys.argv = ['queue', 'fast']; sys.exit(queue.main())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(queue.RECORDS.parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (tmp_path / "began").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert (tmp_path / "stopped").exists()
+    assert out == "0 of 3 runs are finished\n"
 
 
 def test_a_name_loads_the_longest_recipe_and_no_test_error_chooses():

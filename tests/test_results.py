@@ -68,6 +68,25 @@ def test_only_the_very_recipe_counts_and_each_seed_once():
     assert row(twice)["n"] == "1"
 
 
+def test_another_recipe_of_a_presets_name_is_starred():
+    other = record(error=1.0)
+    other["preset"] = {**other["preset"], "batch_size": 32}
+    newer = record(error=2.0)
+    newer["preset"] = {**newer["preset"], "a field of a later version": 1}
+    rows = results.rows("cifar10", [other, newer])
+    starred = {r["our error %"] for r in rows if r["recipe"] == "all_cnn_c*"}
+    assert starred == {"1.00", "2.00"}
+
+
+def test_recipes_of_one_name_are_not_mixed():
+    odd = [record(seed=0, error=20.0), record(seed=1, error=60.0)]
+    for one, size in zip(odd, (32, 256), strict=True):
+        one["preset"] = {**one["preset"], "name": "mine", "batch_size": size}
+    rows = [r for r in results.rows("cifar10", odd) if r["recipe"] == "mine"]
+    assert [r["our error %"] for r in rows] == ["20.00", "60.00"]
+    assert {r["n"] for r in rows} == {"1"}
+
+
 def test_a_recipe_that_is_no_preset_has_a_row_of_its_own():
     odd = record()
     odd["preset"] = {**odd["preset"], "name": "all_cnn_c-3ep", "epochs": 3}
@@ -110,6 +129,9 @@ def test_bad_input(tmp_path):
         results.render([], "html")
     with pytest.raises(FileNotFoundError, match="no folder"):
         results.read(tmp_path / "gone")
-    (tmp_path / "bad.json").write_text(json.dumps({"status": "finished"}))
-    with pytest.raises(ValueError, match=r"bad\.json is no run record"):
-        results.read(tmp_path)
+    without_error = record()
+    del without_error["error"]
+    for bad in ({"status": "finished"}, without_error):
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(ValueError, match=r"bad\.json is no run record"):
+            results.read(tmp_path)
