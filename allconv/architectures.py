@@ -191,7 +191,7 @@ def map_sizes(name: str, size: int | None = None) -> list[int]:
         One int per row; values below 1 mean that the input is too small.
     """
     architecture = get(name)
-    n = size or architecture.input_size
+    n = architecture.input_size if size is None else size
     sizes = []
     for row in architecture.rows:
         n = row.size(n) if n > 0 else 0

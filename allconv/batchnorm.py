@@ -32,6 +32,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(f"{self.name} takes no mask. Received: {mask}")
         if not (training and self.trainable):
             return super().call(inputs, training=False)
+        if self.synchronized or self.compute_dtype == "float64":
+            return super().call(inputs, training=True)  # which the kernel cannot do
         n = tf.size(inputs) // tf.shape(inputs)[-1]
         channels = [inputs.shape[-1]]
         normalised, mean, variance = tf.compat.v1.nn.fused_batch_norm(

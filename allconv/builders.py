@@ -78,6 +78,21 @@ def check_common(
         )
 
 
+def own_initializer(
+    initializer: str | keras.initializers.Initializer,
+) -> str | keras.initializers.Initializer:
+    """An initialiser for one layer alone: layers that share one draw the same numbers.
+
+    Its seed, if it has one, is drawn anew, from `keras.utils.set_random_seed`.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if "seed" in config:
+        config["seed"] = None
+    return type(initializer).from_config(config)
+
+
 def check_norm(norm: str) -> None:
     """Refuse a normalisation that there is not.
 

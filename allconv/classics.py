@@ -24,6 +24,7 @@ from allconv.builders import (
     check_norm,
     finish,
     named_builder,
+    own_initializer,
     pool_map,
 )
 from allconv.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
@@ -274,10 +275,9 @@ def _convolve(
 
 
 def _initializer(name):
-    """A new one for every layer: one that is shared would draw the same values."""
     if name is None:
         return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    return keras.initializers.get(name)
+    return own_initializer(keras.initializers.get(name))
 
 
 @keras.saving.register_keras_serializable(package="allconv")

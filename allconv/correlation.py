@@ -83,8 +83,15 @@ def mean_correlation(matrix: np.ndarray) -> float:
     """Mean magnitude of the correlations off the diagonal, from a covariance.
 
     Features without variance correlate with nothing and are left out.
+
+    Raises:
+        ValueError: If fewer than two vary.
     """
     varying = np.diag(matrix) > 0
+    if varying.sum() < 2:
+        raise ValueError(
+            f"Two features at least should vary. Received: {varying.sum()} that do"
+        )
     matrix = matrix[np.ix_(varying, varying)]
     deviations = np.sqrt(np.diag(matrix))
     correlations = np.abs(matrix / np.outer(deviations, deviations))
@@ -154,9 +161,14 @@ def one_step(rows: np.ndarray, steps: int = 1000) -> dict[str, np.ndarray]:
 
     Returns:
         By label: the losses of `descend`, as fractions of the first.
+
+    Raises:
+        ValueError: As `centre_surround`, or if a pixel is the same in all patches.
     """
     targets = centre_surround(rows)
     centred = np.asarray(rows - rows.mean(axis=0), "float64")
+    if not centred.std(axis=0).all():
+        raise ValueError("Every pixel should vary. Received: one alike in all patches")
     matrix = covariance(centred)
     kinds = {
         "pixels": centred,

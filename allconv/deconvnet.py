@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from allconv import steps
+from allconv import addresses, steps
 
 # Which masks a rule applies at a rectifier: (where it was active, where R > 0).
 MASKS = {"backprop": (True, False), "deconvnet": (False, True), "guided": (True, True)}
@@ -134,18 +134,22 @@ def project(
 
 def _up_to(model, layer, before_rectifier, *options) -> list:
     """The steps of a model up to a layer, or up to the softmax at its end."""
+    if not model.built:
+        raise ValueError(
+            f"{model.name} has no weights yet: build it, or call it on images, first."
+        )
     rows = list(_rows(model, *options))
+    if len(model.outputs) > 1:
+        raise ValueError(f"{model.name} has several outputs. Use `allconv.saliency`.")
     names = [path for path, _ in rows]
     if layer is None:
         if isinstance(rows[-1][1], steps.Softmax):
             rows.pop()
     else:
-        fits = [path for path in names if path == layer] or [
-            path for path in names if path.rpartition("/")[2] == layer
-        ]
-        if len(set(fits)) != 1:
+        fits = addresses.find(layer, names)
+        if len(fits) != 1:
             raise ValueError(
-                f"{model.name} has {len(set(fits))} layers {layer!r} with a step of "
+                f"{model.name} has {len(fits)} layers {layer!r} with a step of "
                 f"their own. Such layers: {', '.join(dict.fromkeys(names))}"
             )
         rows = rows[: len(names) - names[::-1].index(fits[0])]
@@ -185,7 +189,9 @@ def _rows(model, *options, above="") -> Iterator[tuple[str, object]]:
 
 
 def _steps(layer, masks, pool, dead_windows) -> list:
-    """The steps of one layer."""
+    """The steps of one layer; what a derived class computes cannot be known."""
+    if type(layer).__module__.split(".")[0] not in ("keras", "allconv"):
+        raise ValueError(_no_step(layer))
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(f"The layer {layer.name!r} has its channels first.")
     match layer:
@@ -224,7 +230,11 @@ def _steps(layer, masks, pool, dead_windows) -> list:
             return [steps.Flatten()]
         case layers.BatchNormalization():
             return [_scale(layer)]
-    raise ValueError(
+    raise ValueError(_no_step(layer))
+
+
+def _no_step(layer) -> str:
+    return (
         f"The explicit pass has no step for {layer.name!r}, a "
         f"{type(layer).__name__}. Use `allconv.saliency`."
     )
@@ -235,7 +245,8 @@ def _window(size, layer, dilation=(1, 1)) -> steps.Window:
 
 
 def _weights(layer) -> list[np.ndarray]:
-    return [np.asarray(weight, np.float32) for weight in layer.get_weights()]
+    weights = (layer.kernel, layer.bias)  # by name: an adapted layer has more
+    return [np.asarray(w, np.float32) for w in weights if w is not None]
 
 
 def _activation(layer, masks) -> list:
@@ -285,7 +296,7 @@ def _one_hot(activations, channel, position) -> np.ndarray:
 
 def _check_images(model, images) -> np.ndarray:
     own = tuple(model.inputs[0].shape)
-    fits = images.ndim == 4 and all(
+    fits = images.ndim == len(own) == 4 and all(
         n in (None, m) for n, m in zip(own[1:], images.shape[1:], strict=True)
     )
     if not fits or not np.issubdtype(images.dtype, np.floating):

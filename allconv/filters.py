@@ -43,7 +43,7 @@ def filter_statistics(
     A map sampled every `stride` pixels represents frequencies up to
     `1 / (2 stride)` cycles per pixel along each axis; what a filter lets through beyond
     that returns under a false, lower frequency. For a filter of white noise the share
-    beyond is `1 - 1 / stride**2`.
+    beyond is about `1 - 1 / stride**2`, a little less with few `points`.
 
     Args:
         kernel: `(height, width, channels, filters)`.

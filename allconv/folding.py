@@ -67,7 +67,7 @@ def _open(model):
 
 
 def _foldable(layer):
-    return hasattr(layer, "plain")
+    return hasattr(layer, "plain") and hasattr(layer, "folded")
 
 
 def _parts(model) -> Iterator[keras.Model]:
@@ -114,7 +114,7 @@ def _norms(model):
 
     Neither of the two may have another use, in the model or in one inside it.
     """
-    pairs, called, read = [], [], []
+    pairs, called, read, told = [], [], [], set()
     for part in _parts(model):
         if isinstance(part, keras.Sequential):
             pairs += zip(part.layers, part.layers[1:], strict=False)
@@ -127,13 +127,17 @@ def _norms(model):
         for node in nodes:
             above = [parent.operation for parent in node.parent_nodes]
             read += above
-            if "training" not in node.arguments.kwargs:
-                pairs += [(operation, node.operation) for operation in above]
+            pairs += [(operation, node.operation) for operation in above]
+            if "training" in node.arguments.kwargs and hasattr(
+                node.operation, "_flatten_layers"
+            ):  # a layer, or a model and all inside it, told to train or not to
+                told |= {id(layer) for layer in node.operation._flatten_layers()}
     return {
         id(conv): norm
         for conv, norm in pairs
         if type(norm) in NORMS
         and type(conv) in CONVOLUTIONS
+        and id(norm) not in told
         and conv.activation is keras.activations.linear
         and norm.axis in (-1, 3)
         and conv.data_format == "channels_last"

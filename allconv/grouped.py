@@ -11,7 +11,18 @@ class GroupedConv2D(keras.layers.Conv2D):
     Arguments, weights and outputs are Keras'. TensorFlow's gradient of a grouped
     convolution is a slow loop on a CPU: one epoch of `alexnet_32` takes four times as
     long with it.
+
+    Raises:
+        ValueError: If the channels come first.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.data_format != "channels_last":
+            raise ValueError(
+                f"The channels should come last. Received: {self.name} with "
+                f"data_format={self.data_format!r}"
+            )
 
     def convolution_op(self, inputs, kernel):
         images = ops.split(inputs, self.groups, axis=-1)

@@ -16,6 +16,7 @@ from allconv.builders import (
     check_norm,
     finish,
     named_builder,
+    own_initializer,
     pool_map,
 )
 
@@ -112,7 +113,7 @@ def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
         "kernel_size": row.kernel,
         "strides": row.stride,
         "activation": "relu" if fused else None,
-        "kernel_initializer": kernel_initializer,
+        "kernel_initializer": own_initializer(kernel_initializer),
         "name": label,
     }
     if norm == "deconv":

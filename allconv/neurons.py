@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv import addresses
 from allconv.rules import signal_input
 
 _STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
@@ -94,33 +95,32 @@ def owner(calls: list[Call], op: tf.Operation) -> str:
 
 def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
     """The output of a layer by its address, such as `"conv1"` or `"block/conv1#2"`."""
-    name, _, number = address.partition("#")
-    layers_at = dict(paths(model))
-    fits = [path for path in layers_at if path == name] or [
-        path for path in layers_at if path.rpartition("/")[2] == name
-    ]
-    layers = {id(layers_at[path]): layers_at[path] for path in fits}
+    name, number = addresses.parse(address)
+    every = list(paths(model))
+    known = list(dict.fromkeys(path for path, _ in every))
+    fits = addresses.find(name, known)
+    layers = {id(layer) for path, layer in every if path in fits}
     if not layers:
         raise ValueError(
-            f"{model.name} has no layer {name!r}. Its layers: {', '.join(layers_at)}"
+            f"{model.name} has no layer {name!r}. Its layers: {', '.join(known)}"
         )
     if len(layers) > 1:
+        way_out = f"Use one of {', '.join(fits)}" if len(fits) > 1 else "Rename them."
         raise ValueError(
-            f"{model.name} has {len(layers)} layers named {name!r}. "
-            f"Use one of {', '.join(fits)}"
+            f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
         )
     outputs = [call.output for call in calls if id(call.layer) in layers]
     choices = ", ".join(f"{name}#{i}" for i in range(len(outputs)))
     if not outputs:
         raise ValueError(f"The layer {name!r} is not called by {model.name}.")
-    if number and not (number.isdigit() and int(number) < len(outputs)):
+    if number is not None and number >= len(outputs):
         raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
-    if not number and len(outputs) > 1:
+    if number is None and len(outputs) > 1:
         raise ValueError(
             f"{model.name} calls the layer {name!r} {len(outputs)} times. "
             f"Use one of {choices}"
         )
-    output = outputs[int(number or 0)]
+    output = outputs[number or 0]
     if not tf.is_tensor(output) or not output.dtype.is_floating:
         raise ValueError(f"The output of the layer {name!r} is not one float tensor.")
     return output

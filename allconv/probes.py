@@ -42,6 +42,9 @@ def reader(
         cannot be read, or the model has several outputs.
     """
 
+    if isinstance(layers, str):
+        raise ValueError(f"`layers` should be a list of names. Received: {layers!r}")
+
     def read(images: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         if preprocess is not None:
             inputs = tf.numpy_function(
@@ -119,7 +122,7 @@ def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarr
         ValueError: If the rows are no probabilities, or a label is no class.
     """
     check_finite(probabilities, "The model's outputs")
-    if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-3:
+    if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-2:
         raise ValueError(
             "The model's outputs are no probabilities: they should not be negative and "
             "should add up to 1. Pass from_logits=True for a model that ends in logits."

@@ -23,6 +23,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from allconv import addresses
+
 # Class names of layers and `keras.ops` operations that treat each position by itself
 # at test time. Add the name of a custom class here to have it passed through.
 POINTWISE = {
@@ -129,21 +131,24 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
 
 def _only(address, places):
     """The one place that an address names."""
-    name, _, call = address.partition("#")
-    matches = [place for place in places if place.path == name]
-    matches = matches or [p for p in places if p.path.endswith(f"/{name}")]
-    if call.isdigit():
-        matches = matches[int(call) :][:1]
-    if not matches:
-        known = ", ".join(dict.fromkeys(place.path for place in places))
-        raise ValueError(f"No layer is called {address!r}. Layers: {known}")
-    if len(matches) > 1:
-        paths = ", ".join(place.path for place in matches)
+    name, number = addresses.parse(address)
+    known = list(dict.fromkeys(place.path for place in places))
+    fits = addresses.find(name, known)
+    calls = [place for place in places if place.path in fits]
+    if not calls:
+        raise ValueError(f"No layer is called {name!r}. Layers: {', '.join(known)}")
+    if len({id(call.tensor._keras_history.operation) for call in calls}) > 1:
         raise ValueError(
-            f"{address!r} names {len(matches)} calls ({paths}). Give the path of a "
-            f"layer in a nested model, or the number of the call: '{name}#0'."
+            f"{name!r} is the name of several layers. Use one of {', '.join(fits)}"
         )
-    return matches[0]
+    choices = ", ".join(f"{name}#{i}" for i in range(len(calls)))
+    if number is None and len(calls) > 1:
+        raise ValueError(
+            f"The layer {name!r} is called {len(calls)} times. Use one of {choices}"
+        )
+    if number is not None and number >= len(calls):
+        raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
+    return calls[number or 0]
 
 
 def _graph(model):

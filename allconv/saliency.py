@@ -260,7 +260,8 @@ class Explainer:
             raise ValueError(f"{place(self.layer)} does not depend on the images.")
         n, count = tf.shape(images)[0], math.prod(self.neurons)
         chosen = tf.reshape(mask, (n, count))
-        activation = tf.reduce_sum(chosen * tf.reshape(neurons, (n, count)), axis=1)
+        spoken = tf.cast(chosen * tf.reshape(neurons, (n, count)), tf.float32)
+        activation = tf.reduce_sum(spoken, axis=1)
         return maps, tf.argmax(chosen, axis=1), activation
 
     def _check_audit(self, whole: Audit) -> None:

@@ -148,10 +148,10 @@ def randomisations(
     twin = _copy(model)
     for path, layer in reversed(weighted_layers(twin)):
         learned = layer.get_weights()
-        layer.set_weights(fresh_weights(layer, f"{seed}/{path}"))
+        _set(layer, fresh_weights(layer, f"{seed}/{path}"))
         yield path, twin
         if order == "independent":
-            layer.set_weights(learned)
+            _set(layer, learned)
 
 
 def randomise(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:
@@ -175,7 +175,7 @@ def randomise(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras
             raise ValueError(
                 f"No layer with weights is called {path!r}. Layers: {', '.join(found)}"
             )
-        found[path].set_weights(fresh_weights(found[path], f"{seed}/{path}"))
+        _set(found[path], fresh_weights(found[path], f"{seed}/{path}"))
     return twin
 
 
@@ -191,8 +191,21 @@ def _copy(model):
     # A clone of the model itself would be compiled too, custom losses and all.
     with _draws_from(0):
         twin = keras.models.clone_model(keras.Model(*ends, name=model.name))
-    twin.set_weights(model.get_weights())
+    if len(twin.weights) != len(model.weights):
+        raise ValueError(
+            f"{model.name} has a layer in two of the models inside it, and cannot be "
+            "copied. Build a model without that."
+        )
+    _set(twin, model.get_weights())
     return twin
+
+
+def _set(layer, weights):
+    """Set a layer's or model's weights, and what `Normalization` derives of its own."""
+    layer.set_weights(weights)
+    for part in layer._flatten_layers():
+        if hasattr(part, "finalize_state"):
+            part.finalize_state()
 
 
 def fresh_weights(layer: keras.Layer, seed: int | str) -> list[np.ndarray]:

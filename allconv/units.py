@@ -131,5 +131,5 @@ def explain_top(
 
 
 def convolutions(model: keras.Model) -> list[str]:
-    """Names of the convolutions of a model, in order."""
-    return [x.name for x in model.layers if isinstance(x, keras.layers.Conv2D)]
+    """Names of the 2-D convolutions of a model, in order, depthwise ones included."""
+    return [x.name for x in model.layers if len(getattr(x, "kernel_size", ())) == 2]

@@ -5,7 +5,7 @@ Ye et al., "Network Deconvolution", ICLR 2020 (arXiv 1905.11926).
 
 Two gradients are written by hand. They are those that automatic differentiation
 would find, at a fraction of its cost, because covariances and their roots are
-symmetric. They can be differentiated once; a second derivative is refused.
+symmetric. A second derivative of the root is refused.
 """
 
 import math

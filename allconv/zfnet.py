@@ -17,7 +17,13 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from allconv.builders import check_common, finish, named_builder, pool_map
+from allconv.builders import (
+    check_common,
+    finish,
+    named_builder,
+    own_initializer,
+    pool_map,
+)
 from allconv.grouped import GroupedConv2D
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
@@ -182,7 +188,7 @@ def map_sizes(name: str, size: int | None = None) -> dict[str, int]:
     Returns:
         One int per row; values below 1 mean that the input is too small.
     """
-    n = size or _network(name).input_size
+    n = _network(name).input_size if size is None else size
     sizes = {}
     for row in _network(name).rows:
         n = row.size(n) if n > 0 else 0
@@ -237,7 +243,7 @@ def build(
 
     def initializer(std=network.std):
         if kernel_initializer is not None:
-            return kernel_initializer
+            return own_initializer(kernel_initializer)
         if std is None:
             return keras.initializers.HeNormal()
         return keras.initializers.RandomNormal(stddev=std)

@@ -64,6 +64,14 @@ def test_it_survives_a_file(tmp_path):
     np.testing.assert_array_equal(model(maps(1)), again(maps(1)))
 
 
+@pytest.mark.parametrize("options", [{"synchronized": True}, {"dtype": "float64"}])
+def test_what_the_kernel_cannot_do_is_keras_own(options):
+    ours, theirs = BatchNormalization(**options), keras.layers.BatchNormalization()
+    got, expected = (layer(maps(), training=True) for layer in (ours, theirs))
+    assert got.dtype == options.get("dtype", "float32")
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_what_it_does_not_take_is_named():
     with pytest.raises(ValueError, match=r"takes maps.*Received: shape \(8, 4\)"):
         BatchNormalization()(np.zeros((8, 4), "float32"))

@@ -104,6 +104,15 @@ def test_whitened_regression_takes_one_step(images):
         assert (np.diff(slow) < 0).all()
 
 
+def test_what_does_not_vary_is_refused():
+    rows = np.random.default_rng(0).normal(size=(50, 27))
+    rows[:, 5] = 1
+    with pytest.raises(ValueError, match="Every pixel should vary"):
+        correlation.one_step(rows, 3)
+    with pytest.raises(ValueError, match=r"Two features .* vary. .* 1 that"):
+        correlation.mean_correlation(np.diag([0.0, 1.0]))
+
+
 def small_model():
     inputs = keras.Input((32, 32, 3))
     x = NetworkDeconvolution2D(4, 3, activation="relu", name="first")(inputs)

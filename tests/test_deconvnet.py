@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from allconv import deconvnet, steps
+from allconv import deconvnet, saliency, steps
 
 RULES = ("backprop", "deconvnet", "guided")
 
@@ -283,6 +283,23 @@ def test_seeds():
     np.testing.assert_allclose(everywhere, sum(each))
 
 
+class Odd(layers.Conv2D):
+    """A convolution that does something else with its kernel."""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - keras.ops.mean(kernel))
+
+
+def test_an_adapted_convolution_is_its_kernel_with_the_adapter():
+    model, image = plain_network(), np.ones((1, 24, 24, 3), np.float32)
+    model.get_layer("conv2").enable_lora(2)
+    for weight in model.get_layer("conv2").weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    maps = deconvnet.reverse(model, image, "backprop", layer="conv2", channel=0)
+    expected = saliency.backprop(model, image, layer="conv2", channel=0)
+    np.testing.assert_allclose(maps, expected, atol=1e-4)
+
+
 def test_bad_input():
     model, image = gold_network()
     for argument in ("rule", "seed", "pool", "dead_windows"):
@@ -327,6 +344,16 @@ def test_bad_input():
     with pytest.raises(ValueError, match="calls a layer twice"):
         deconvnet.reverse(keras.Model(inputs, shared(shared(x))), image)
     heads = [layers.Conv2D(1, 1, name=name)(x) for name in ("left", "right")]
+    several = keras.Model(inputs, [heads[0], layers.ReLU()(heads[0])])
+    with pytest.raises(ValueError, match="has several outputs"):
+        deconvnet.reverse(several, image, layer="left")
+    with pytest.raises(ValueError, match="has no weights yet"):
+        deconvnet.reverse(keras.Sequential([layers.Conv2D(1, 1)]), image)
+    flat = keras.Sequential([keras.Input((8,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"of shape \(None, 8\).*Received: float32"):
+        deconvnet.reverse(flat, image)
+    with pytest.raises(ValueError, match="no step for 'odd', a Odd"):
+        deconvnet.reverse(network(Odd(1, 3, name="odd")), image)
     with pytest.raises(ValueError, match="has branches"):
         deconvnet.reverse(keras.Model(inputs, heads), image, layer="right")
     halves = [

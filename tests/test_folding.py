@@ -90,11 +90,19 @@ def norms_that_are_not_taken_in():
     def in_training(x):
         return BatchNormalization()(keras.layers.Conv2D(4, 3)(x), training=True)
 
+    def in_a_model_in_training(x):
+        start = keras.Input((12, 12, 3))
+        inner = keras.Model(
+            start, BatchNormalization()(keras.layers.Conv2D(4, 3)(start))
+        )
+        return inner(x, training=True)
+
     def read_twice(x):
         y = keras.layers.Conv2D(4, 3)(x)
         return [BatchNormalization()(y), y]
 
-    return {f.__name__: f for f in (odd, shared, in_training, read_twice)}
+    kinds = (odd, shared, in_training, in_a_model_in_training, read_twice)
+    return {f.__name__: f for f in kinds}
 
 
 @pytest.mark.parametrize("kind", norms_that_are_not_taken_in())

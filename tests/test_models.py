@@ -163,6 +163,7 @@ def test_builders_are_named_as_in_the_table():
         ({"pooling": "avg"}, "`pooling` is for `include_top=False`"),
         ({"pooling": "sum", "include_top": False}, "Received: pooling='sum'"),
         ({"input_shape": (8, 8, 3)}, "at least 9 x 9 pixels"),
+        ({"input_shape": (0, 0, 3)}, "at least 9 x 9 pixels"),
         ({"input_shape": (32, 32)}, "`input_shape` should be"),
         ({"classes": 0}, "positive integer"),
         ({"dropout": 2.0}, "factor from 0 to 1"),
@@ -201,3 +202,13 @@ def test_batch_normalisation_follows_every_convolution_but_the_scores():
 def test_smallest_input_is_the_smallest_that_builds():
     smallest = architectures.smallest_input("all_cnn_c")
     models.AllCNNC(input_shape=(smallest, smallest, 3))
+    with pytest.raises(ValueError, match=f"at least {smallest} x {smallest} pixels"):
+        models.AllCNNC(input_shape=(smallest - 1, smallest - 1, 3))
+
+
+def test_an_initialiser_object_draws_anew_for_each_layer():
+    model = models.AllCNNC(kernel_initializer=keras.initializers.HeNormal(seed=3))
+    kernels = [model.get_layer(f"conv{i}").kernel for i in (5, 6)]
+    assert kernels[0].shape == kernels[1].shape
+    assert not np.array_equal(*kernels)
+    assert np.std(kernels[0]) == pytest.approx((2 / (9 * 192)) ** 0.5, rel=0.05)

@@ -55,6 +55,26 @@ def test_two_layers_of_one_name_are_told_apart():
     with pytest.raises(ValueError, match=r"2 layers named 'conv'. Use one of one/conv"):
         explain(model, images(), layer="conv")
     assert explain(model, images(), layer="two/conv").any()
+    deep = chain(keras.Sequential([keras.Input((8, 8, 3)), block("one")], name="deep"))
+    whole = explain(deep, images(), layer="deep/one/conv")
+    np.testing.assert_array_equal(whole, explain(deep, images(), layer="one/conv"))
+    with pytest.raises(ValueError, match=r"in 'conv#0'. Received: 'conv#x'"):
+        explain(deep, images(), layer="conv#x")
+
+
+def test_two_layers_of_one_path_are_not_taken_for_one():
+    class Same(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = (layers.Conv2D(3, 3, name="conv") for _ in range(2))
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    model = Same()
+    model(images())
+    with pytest.raises(ValueError, match=r"2 layers named 'conv'. Rename them"):
+        explain(model, images(), layer="conv")
 
 
 def test_before_the_rectifier(reference):

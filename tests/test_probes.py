@@ -71,6 +71,10 @@ def test_logits_taken_for_probabilities(images):
     )
     with pytest.raises(ValueError, match="from_logits=True"):
         occlusion(model, images, 3, 1, 0)
+    rounded = np.full((2, 100), 1 / 100) * [[1.006], [0.994]]  # a softmax in bfloat16
+    assert probes.classes_of(None, rounded).shape == (2,)
+    with pytest.raises(ValueError, match=r"a list of names. Received: 'conv'"):
+        probes.reader(model, "conv")
     with pytest.raises(ValueError, match="outputs are not finite"):
         occlusion(model, images * np.nan, 3, 1, 0, from_logits=True)
     sure = keras.Sequential([model, layers.Softmax()])

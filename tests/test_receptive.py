@@ -159,6 +159,8 @@ def test_nested_models_and_operations_are_followed():
             layers.AveragePooling2D(2, name="last"),
         ]
     )
+    deeper = keras.Sequential([keras.Input((26, 26, 3)), outer])
+    assert receptive.receptive_field(deeper, "inner/deep").size == (6, 6)
     for layer in ("deep", "inner/deep", "inner"):
         assert receptive.receptive_field(outer, layer) == ((-2, -2), (6, 6), (2, 2))
     assert assert_supported(outer, "last")
@@ -223,8 +225,9 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     "model, layer, message",
     [
-        (shared, "twice", "'twice' names 2 calls .*'twice#0'"),
-        (shared, "twice#2", "No layer is called 'twice#2'"),
+        (shared, "twice", "'twice' is called 2 times. Use one of twice#0, tw"),
+        (shared, "twice#2", "should be one of twice#0, twice#1. Received: 'twice#2'"),
+        (shared, "twice#x", "in 'twice#0'. Received: 'twice#x'"),
         (unequal, "sum", r"'sum' branches of unequal strides \(1, 1\) and \(2, 2\)"),
         (spread, "sum", "'sum' maps of unequal sizes meet"),
         (lambda: models.build("all_cnn_c"), "conv10", "No layer is called 'conv10'. L"),

@@ -121,6 +121,27 @@ def test_a_compiled_model_with_a_custom_loss_is_copied_and_left_alone():
     np.testing.assert_array_equal(twin(images), model(images))
 
 
+def test_adapted_statistics_are_kept_and_randomised():
+    norm = layers.Normalization(name="norm")
+    norm.adapt(np.random.default_rng(0).normal(50, 9, (20, 8, 8, 3)))
+    model = keras.Sequential([keras.Input((8, 8, 3)), norm, layers.Conv2D(2, 3)])
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(sanity.randomise(model, [])(images), model(images))
+    assert np.abs(sanity.randomise(model, ["norm"])(images) - model(images)).max() > 1
+    *_, (_, twin) = sanity.randomisations(model, order="independent")
+    twin.get_layer("norm").set_weights(norm.get_weights())
+    twin.get_layer("norm").finalize_state()
+    np.testing.assert_array_equal(twin(images), model(images))
+
+
+def test_a_layer_in_two_inner_models_is_refused():
+    conv, start = layers.Conv2D(3, 3, padding="same"), keras.Input((8, 8, 3))
+    one, two = (keras.Model(start, conv(start), name=name) for name in "ab")
+    model = keras.Model(start, two(one(start)))
+    with pytest.raises(ValueError, match="has a layer in two of the models inside it"):
+        sanity.randomise(model, [])
+
+
 def hand_guided(model, image, target):
     """Guided backprop of conv, relu, conv, relu, mean, dense, written out."""
     one, two, top = (model.get_layer(name) for name in ("one", "two", "top"))

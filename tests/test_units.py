@@ -6,8 +6,9 @@ import pytest
 
 from allconv import patches, plots, saliency, shapes
 from allconv.classifier import Classifier
+from allconv.netdeconv import NetworkDeconvolution2D
 from allconv.preprocessing import GCNZCA, MeanStd
-from allconv.units import RULES, look
+from allconv.units import RULES, convolutions, look
 
 IMAGES = shapes.draw(40)[0]
 
@@ -92,3 +93,17 @@ def test_bad_input():
         list(look(classifier(), IMAGES, ["conv9"], progress=False))
     with pytest.raises(ValueError, match="k=41 is more than"):
         list(look(classifier(), IMAGES, ["conv3"], k=41, progress=False))
+
+
+def test_depthwise_and_whitening_convolutions_are_looked_at_too():
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(4, 3, name="plain"),
+            layers.DepthwiseConv2D(3, name="depthwise"),
+            NetworkDeconvolution2D(4, 3, name="whitened"),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    assert convolutions(model) == ["plain", "depthwise", "whitened"]

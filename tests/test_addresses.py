@@ -1,0 +1,29 @@
+"""Addresses of layers, taken apart and found."""
+
+import pytest
+
+from allconv import addresses
+
+PATHS = ["conv", "block/conv", "block/deep/conv", "block/conv", "other/deep/conv"]
+
+
+def test_parse():
+    assert addresses.parse("block/conv1") == ("block/conv1", None)
+    assert addresses.parse("conv1#12") == ("conv1", 12)
+    for wrong in ("conv1#", "conv1#x", "conv1#-1", "conv1#1#2"):
+        with pytest.raises(ValueError, match=f"'conv1#0'. Received: '{wrong}'"):
+            addresses.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        ("conv", ["conv"]),
+        ("block/conv", ["block/conv"]),
+        ("deep/conv", ["block/deep/conv", "other/deep/conv"]),
+        ("nv", []),
+        ("", []),
+    ],
+)
+def test_find(name, found):
+    assert addresses.find(name, PATHS) == found
