@@ -91,7 +91,7 @@ def project(
     """Project units of a network without max-pooling to pixels, with no image at all.
 
     Without pooling there are no switches, and nothing in a deconvnet depends on the
-    image: a unit has one picture (Springenberg et al. 2015, section 3.4 and figure 2).
+    image: a unit has one picture (Springenberg et al. 2015, on deconvolution).
     The unit is one whose receptive field lies inside the image.
 
     Args:

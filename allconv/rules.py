@@ -1,7 +1,7 @@
 """Backprop, deconvnet and guided backprop as gradients of single operations.
 
 On its way down, a signal R meets a rectifier f(x). The three rules differ in nothing
-but what they let through (Springenberg et al. 2015, figure 1 and section 3.4):
+but what they let through (Springenberg et al. 2015, on deconvolution):
 
     backprop    R * f'(x)              the forward mask: where the unit was active
     deconvnet   R * [R > 0]            the gradient mask: what speaks for the neuron

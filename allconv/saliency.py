@@ -3,7 +3,7 @@
 For any Keras model, without changing it or copying a weight. The model is traced once
 into a graph in which rectifiers and max-pooling have the gradients of `allconv.rules`,
 and the neuron is differentiated with respect to the images. The rules and the pictures
-are those of Springenberg et al. (2015), section 3.4 and figures 2 to 5.
+are those of Springenberg et al. (2015), in their section on deconvolution.
 
     maps = guided_backprop(model, images)                      # of the predicted class
     maps = deconvnet(model, images, layer="conv6", channel=3)  # of one hidden unit

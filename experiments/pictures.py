@@ -1,6 +1,7 @@
 """What drives a neuron, under three rules, with and without pooling.
 
-The comparisons of 'Striving for Simplicity', section 3.4, on CIFAR-10's test images:
+The comparisons of 'Striving for Simplicity', its section on deconvolution, on
+CIFAR-10's test images (figures by number from memory):
 
     rules_all_cnn_c.png     figures 4 and 5, a network without pooling: no switches
     rules_model_c.png       the same with max-pooling: switches, kept or thrown away

@@ -30,13 +30,13 @@ FIGURE = HERE / "figures" / "table3.png"
 
 NETWORKS = architectures.NAMES[:12]
 FAMILIES = {"a": NETWORKS[:4], "b": NETWORKS[4:8], "c": NETWORKS[8:]}
-# In words, and by how much it holds, in %: of the errors of (base, Strided, ConvPool,
-# All-CNN). Below 0 it does not.
+# In words, and by how many points it holds, of the errors of (base, Strided, ConvPool,
+# All-CNN). Below 0 the order is the other way round.
 CLAIMS = {
     "Strided is the worst, by": lambda base, strided, pool, conv: (
         strided - max(base, pool, conv)
     ),
-    "All-CNN is not worse than ConvPool, but better by": (
+    "All-CNN is better than ConvPool, by (there about equal)": (
         lambda base, strided, pool, conv: pool - conv
     ),
     "ConvPool and All-CNN are better than the base, by": (
@@ -113,9 +113,8 @@ def ranks(records: list[dict]) -> str:
     """`agreement` as a sentence."""
     ours = errors(records)
     value = f"{agreement(ours):.2f}, over {len(ours)} networks"
-    return (
-        f"Rank correlation of the two columns: {value if len(ours) > 1 else 'not run'}."
-    )
+    value = value if len(ours) > 1 else "not run"
+    return f"Rank correlation of the two columns (1: the same order): {value}."
 
 
 def figure(ours: dict[str, float]) -> Figure:
