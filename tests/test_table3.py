@@ -68,9 +68,9 @@ def test_agreement_is_of_ranks():
     turned = {name: np.exp(-value) for name, value in published.items()}
     assert table3.agreement(turned) == pytest.approx(-1)
     assert math.isnan(table3.agreement({"model_a": 20.0}))
-    assert table3.ranks([record("model_a", 20.0)]).endswith("columns: not run.")
+    assert table3.ranks([record("model_a", 20.0)]).endswith("order): not run.")
     two = [record("model_a", 20.0), record("all_cnn_c", 15.0)]
-    assert table3.ranks(two).endswith("columns: 1.00, over 2 networks.")
+    assert table3.ranks(two).endswith("order): 1.00, over 2 networks.")
 
 
 def test_every_finished_network_is_a_named_point():
