@@ -110,10 +110,7 @@ def load(
         DataError: If the data are damaged, or missing and cannot be fetched; the
             message says what was tried.
     """
-    if name not in NAMES:
-        raise ValueError(
-            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
-        )
+    _check_name(name)
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
@@ -135,9 +132,21 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
-    """Whether `load(name)` would find its files without fetching."""
+    """Whether `load(name)` would find its files without fetching.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    _check_name(name)
     folder = data_folder(data_dir)
     return name == "shapes" or any(p.exists() for p in _places(name, folder))
+
+
+def _check_name(name: str) -> None:
+    if name not in NAMES:
+        raise ValueError(
+            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
+        )
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:

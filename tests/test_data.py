@@ -333,8 +333,9 @@ def test_every_shape_shows_a_figure_on_a_ground():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):
-        data.load("mnist")
+    for function in (data.load, data.is_cached):
+        with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):
+            function("mnist")
 
 
 def test_real_cifar10_has_the_published_means(cifar10):
