@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from allconv.correspondence import RANDOM, Score, mask
@@ -59,12 +61,12 @@ def occlusion_figure(
     for i, row in enumerate(axes):
         cells = iter(row)
         axis = next(cells)
-        axis.imshow(pictures[i])
+        _show(axis, pictures[i])
         axis.set_ylabel(class_names[result.classes[i]])
         if result.activation is not None:
             axis = next(cells)
             top = max(result.clean_activation[i], result.activation[i].max())
-            drawn = axis.imshow(result.activation[i], vmin=0, vmax=top or 1)
+            drawn = _show(axis, result.activation[i], vmin=0, vmax=top or 1)
             figure.colorbar(drawn, ax=axis)
             axis.set_xlabel(
                 f"map {result.channel[i]}; {result.clean_activation[i]:.3g} unoccluded",
@@ -72,15 +74,15 @@ def occlusion_figure(
             )
         if projections is not None:
             shown = signed_colours(projections[i], signed_limit(projections[i]))
-            next(cells).imshow(shown)
+            _show(next(cells), shown)
         axis = next(cells)
-        drawn = axis.imshow(result.probability[i], vmin=0, vmax=1)
+        drawn = _show(axis, result.probability[i], vmin=0, vmax=1)
         figure.colorbar(drawn, ax=axis)
         axis.set_xlabel(
             f"{result.clean_probability[i]:.2f} unoccluded", fontsize="small"
         )
         axis = next(cells)
-        axis.imshow(colours(np.searchsorted(predicted, result.label[i]) % 20))
+        _show(axis, colours(np.searchsorted(predicted, result.label[i]) % 20))
         axis.legend(
             handles=[
                 Patch(color=colours(j % 20), label=class_names[c])
@@ -185,7 +187,7 @@ def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figur
     axes = figure.subplots(len(rows), len(pictures), squeeze=False)
     for row, (title, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(row, images, strict=True):
-            axis.imshow(image)
+            _show(axis, image)
         row[0].set_ylabel(title, fontsize="small")
     _bare(axes)
     return figure
@@ -219,8 +221,8 @@ def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
         scale = 255.0 if panel.patches.dtype == np.uint8 else 1.0
         for i, channel in enumerate(panel.channels):
             maps = signed_colours(panel.maps[i], signed_limit(panel.maps[i]))
-            row[2 * i].imshow(_square(maps))
-            row[2 * i + 1].imshow(_square(panel.patches[i] / scale))
+            _show(row[2 * i], _square(maps))
+            _show(row[2 * i + 1], _square(panel.patches[i] / scale))
             row[2 * i].set_title(f"map {channel}, projected", fontsize="small")
             row[2 * i + 1].set_title("what it saw", fontsize="small")
         size = panel.patches.shape[2]
@@ -264,14 +266,16 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
         for e in range(epochs):
             picture = pictures[result.index[e, c]]
             scale = 255.0 if picture.dtype == np.uint8 else 1.0
-            axes[c * kinds, e].imshow(
-                crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0]
+            _show(
+                axes[c * kinds, e],
+                crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0],
             )
             if kinds == 2:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
-                axes[c * kinds + 1, e].imshow(
-                    crop(shown[None], result.box[e, c][None], fill=BEYOND)[0]
+                _show(
+                    axes[c * kinds + 1, e],
+                    crop(shown[None], result.box[e, c][None], fill=BEYOND)[0],
                 )
         axes[c * kinds, 0].set_ylabel(f"map {result.channels[c]}", fontsize="small")
     for axis, epoch in zip(axes[0], result.epochs, strict=True):
@@ -303,8 +307,8 @@ def filters_figure(
         limit = signed_limit(kernel)
         order = np.argsort(-stats.rms)
         for axis, i in zip(axes.flat, order, strict=False):
-            axis.imshow(
-                signed_colours(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1
+            _show(
+                axis, signed_colours(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1
             )
             frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
             for spine in axis.spines.values():
@@ -319,6 +323,11 @@ def filters_figure(
             fontsize="medium",
         )
     return figure
+
+
+def _show(axes: Axes, picture: np.ndarray, **options) -> AxesImage:
+    """A picture whose pixels stay squares: matplotlib would blend them where small."""
+    return axes.imshow(picture, interpolation="nearest", **options)
 
 
 def _bare(axes) -> None:
