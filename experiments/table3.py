@@ -36,7 +36,7 @@ CLAIMS = {
     "Strided is the worst, by": lambda base, strided, pool, conv: (
         strided - max(base, pool, conv)
     ),
-    "All-CNN is better than ConvPool, by (there about equal)": (
+    "All-CNN is better than ConvPool (the paper: about equal), by": (
         lambda base, strided, pool, conv: pool - conv
     ),
     "ConvPool and All-CNN are better than the base, by": (
