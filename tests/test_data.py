@@ -284,11 +284,17 @@ print(len(x), y[99])
 def test_two_processes_at_once_fetch_once(tmp_path):
     folder, log = tmp_path / "data", tmp_path / "log"
     log.write_text("")
+    (folder / ".cifar100-fetching-killed").mkdir(parents=True)
+    (folder / ".cifar100.npz.99.tmp").write_bytes(b"half")
+    (folder / ".cifar10-fetching-now").mkdir()  # another data set's
     command = [sys.executable, "-c", TWO, str(folder), str(log)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     assert [p.communicate()[0].split() for p in both] == [[b"50000", b"99"]] * 2
     # Each program calls its own `fetch` once for the digests, one of them to load.
     assert log.read_text().count("fetched") == 3
+    assert {path.name for path in folder.iterdir()} <= {
+        *("cifar100.npz", ".cifar100.lock", ".cifar10-fetching-now")
+    }
 
 
 def test_fingerprint_does_not_see_order_but_all_else():
