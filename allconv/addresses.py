@@ -4,7 +4,10 @@
 for the third call of a layer that is called more than once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Call = TypeVar("Call")
 
 
 def parse(address: str) -> tuple[str, int | None]:
@@ -27,3 +30,20 @@ def find(name: str, paths: Iterable[str]) -> list[str]:
     paths = list(dict.fromkeys(paths))
     whole = [path for path in paths if path == name]
     return whole or [path for path in paths if path.endswith(f"/{name}")]
+
+
+def pick(address: str, calls: Sequence[Call]) -> Call:
+    """Of all calls of the addressed layer, in order, the one that is meant.
+
+    Raises:
+        ValueError: If that needs a number, or there is no call of that number.
+    """
+    name, number = parse(address)
+    choices = ", ".join(f"{name}#{i}" for i in range(len(calls)))
+    if number is None and len(calls) > 1:
+        raise ValueError(
+            f"The layer {name!r} is called {len(calls)} times. Use one of {choices}"
+        )
+    if number is not None and number >= len(calls):
+        raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
+    return calls[number or 0]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import keras
 
+from allconv.runtime import unseeded
+
 
 def named_builder(
     build: Callable[..., keras.Model], key: str, title: str, classes: int, doc: str
@@ -87,10 +89,7 @@ def own_initializer(
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
-    config = initializer.get_config()
-    if "seed" in config:
-        config["seed"] = None
-    return type(initializer).from_config(config)
+    return type(initializer).from_config(unseeded(initializer.get_config()))
 
 
 def check_norm(norm: str) -> None:

@@ -46,9 +46,10 @@ class Snapshots(keras.callbacks.Callback):
         self.epochs = frozenset(epochs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch + 1 not in self.epochs:
+            return
         weights = self.model.get_weights()
-        finite = all(np.isfinite(w).all() for w in weights)  # else the run has diverged
-        if epoch + 1 in self.epochs and finite:
+        if all(np.isfinite(w).all() for w in weights):  # else the run has diverged
             self.folder.mkdir(parents=True, exist_ok=True)
             # By number, since a layer's own name may differ in the next process.
             arrays = {f"{i:04d}": w for i, w in enumerate(weights)}

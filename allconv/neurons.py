@@ -95,7 +95,7 @@ def owner(calls: list[Call], op: tf.Operation) -> str:
 
 def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
     """The output of a layer by its address, such as `"conv1"` or `"block/conv1#2"`."""
-    name, number = addresses.parse(address)
+    name, _ = addresses.parse(address)
     every = list(paths(model))
     known = list(dict.fromkeys(path for path, _ in every))
     fits = addresses.find(name, known)
@@ -110,17 +110,9 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
             f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
         )
     outputs = [call.output for call in calls if id(call.layer) in layers]
-    choices = ", ".join(f"{name}#{i}" for i in range(len(outputs)))
     if not outputs:
         raise ValueError(f"The layer {name!r} is not called by {model.name}.")
-    if number is not None and number >= len(outputs):
-        raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
-    if number is None and len(outputs) > 1:
-        raise ValueError(
-            f"{model.name} calls the layer {name!r} {len(outputs)} times. "
-            f"Use one of {choices}"
-        )
-    output = outputs[number or 0]
+    output = addresses.pick(address, outputs)
     if not tf.is_tensor(output) or not output.dtype.is_floating:
         raise ValueError(f"The output of the layer {name!r} is not one float tensor.")
     return output

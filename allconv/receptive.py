@@ -131,7 +131,7 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
 
 def _only(address, places):
     """The one place that an address names."""
-    name, number = addresses.parse(address)
+    name, _ = addresses.parse(address)
     known = list(dict.fromkeys(place.path for place in places))
     fits = addresses.find(name, known)
     calls = [place for place in places if place.path in fits]
@@ -141,14 +141,7 @@ def _only(address, places):
         raise ValueError(
             f"{name!r} is the name of several layers. Use one of {', '.join(fits)}"
         )
-    choices = ", ".join(f"{name}#{i}" for i in range(len(calls)))
-    if number is None and len(calls) > 1:
-        raise ValueError(
-            f"The layer {name!r} is called {len(calls)} times. Use one of {choices}"
-        )
-    if number is not None and number >= len(calls):
-        raise ValueError(f"`layer` should be one of {choices}. Received: {address!r}")
-    return calls[number or 0]
+    return addresses.pick(address, calls)
 
 
 def _graph(model):

@@ -180,7 +180,7 @@ def check(preset: Preset) -> None:
             )
     for field in ("epochs", "batch_size", "hold_out", "validate_every", "train_size"):
         value = getattr(preset, field)
-        if not isinstance(value, int) and not (field == "train_size" and value is None):
+        if value is not None and not isinstance(value, int):
             raise ValueError(f"`{field}` should be an integer. Received: {value!r}")
     for field, value in preset.as_dict().items():
         try:

@@ -23,6 +23,18 @@ def set_seed(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def unseeded(config: object) -> object:
+    """The configuration of a layer or an initialiser with every seed in it open.
+
+    What is built of it draws anew, as `set_seed` has it.
+    """
+    if isinstance(config, dict):
+        return {k: None if k == "seed" else unseeded(v) for k, v in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(map(unseeded, config))
+    return config
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the threads of one operation; None leaves TensorFlow's choice.
 

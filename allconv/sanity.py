@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from allconv.likeness import compare
+from allconv.runtime import unseeded
 
 ORDERS = ("cascading", "independent")
 
@@ -225,7 +226,7 @@ def fresh_weights(layer: keras.Layer, seed: int | str) -> list[np.ndarray]:
         ValueError: If the layer's configuration does not rebuild it.
     """
     with _draws_from(seed):
-        fresh = type(layer).from_config(_unseeded(layer.get_config()))
+        fresh = type(layer).from_config(unseeded(layer.get_config()))
         fresh.build_from_config(layer.get_build_config())
     weights = fresh.get_weights()
     if [w.shape for w in weights] != [w.shape for w in layer.get_weights()]:
@@ -245,15 +246,6 @@ def _draws_from(seed):
         yield
     finally:
         random.setstate(state)
-
-
-def _unseeded(config):
-    """A layer's configuration with every seed open."""
-    if isinstance(config, dict):
-        return {k: None if k == "seed" else _unseeded(v) for k, v in config.items()}
-    if isinstance(config, list | tuple):
-        return type(config)(map(_unseeded, config))
-    return config
 
 
 def _checked(maps, shape=None):

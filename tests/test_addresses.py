@@ -27,3 +27,12 @@ def test_parse():
 )
 def test_find(name, found):
     assert addresses.find(name, PATHS) == found
+
+
+def test_pick():
+    assert addresses.pick("conv", ["only"]) == "only"
+    assert addresses.pick("conv#1", ["first", "second"]) == "second"
+    with pytest.raises(ValueError, match=r"'conv' is called 2 times. .*conv#0, conv#1"):
+        addresses.pick("conv", ["first", "second"])
+    with pytest.raises(ValueError, match=r"one of conv#0. Received: 'conv#1'"):
+        addresses.pick("conv#1", ["only"])
