@@ -55,3 +55,12 @@ def reference():
     from tests.nets import noticeable
 
     return noticeable()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A run's folder and record, to be read only."""
+    from tests.runs import run
+
+    folder = tmp_path_factory.mktemp("run")
+    return folder, run(folder, csv=True)
