@@ -63,7 +63,7 @@ def environment() -> dict[str, str | int]:
         "cores": os.cpu_count() or 0,
         # Whether oneDNN's kernels were asked for; TensorFlow decides by the processor.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or 0,
+        "threads": _threads(),
         "device": ", ".join(d.get("device_name", "GPU") for d in details) or "CPU",
     }
 
@@ -92,6 +92,13 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
+
+
+def _threads() -> int:
+    """Of one operation, as asked for; 0: TensorFlow's choice, which is all cores."""
+    asked = tf.config.threading.get_intra_op_parallelism_threads()
+    variable = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return asked or (int(variable) if variable.isdecimal() else 0)
 
 
 def _processor() -> str:
