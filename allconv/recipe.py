@@ -61,6 +61,9 @@ class Preset:
         warmup: Fraction of all steps, for `"linear"`.
         momentum: Of SGD.
         nesterov: Whether the momentum is Nesterov's.
+        muon: Above 0: the kernels of all convolutions but the last take the steps of
+            `muon.Muon`, at this times the learning rate, without weight decay. Of the
+            All-CNN networks with batch normalisation only.
         weight_decay: Caffe's: this times the weight is added to the gradient, of
             kernels and biases alike.
         dropout: Factor on the architecture's dropout rates.
@@ -93,6 +96,7 @@ class Preset:
     warmup: float = 0.0
     momentum: float = 0.9
     nesterov: bool = False
+    muon: float = 0.0
     weight_decay: float = 1e-3
     dropout: float = 1.0
     initializer: str | None = "lecun_uniform"
@@ -166,6 +170,7 @@ def check(preset: Preset) -> None:
         ("batch_size", 1, 1e6),
         ("learning_rate", 0, 1e3),
         ("momentum", 0, 1),
+        ("muon", 0, 1e3),
         ("weight_decay", 0, 1),
         ("warmup", 0, 1),
         ("score_bias", 0, 1e3),
@@ -195,6 +200,16 @@ def check(preset: Preset) -> None:
             "`score_bias` is for the networks whose class scores are rectified, "
             f"{', '.join(architectures.NAMES)}. "
             f"Received: architecture={preset.architecture!r}"
+        )
+    if preset.muon and not (
+        preset.architecture in architectures.NAMES
+        and preset.norm == "batch"
+        and preset.momentum
+    ):
+        raise ValueError(
+            '`muon` is for the All-CNN networks with norm="batch" and some momentum. '
+            f"Received: architecture={preset.architecture!r}, norm={preset.norm!r}, "
+            f"momentum={preset.momentum!r}"
         )
     epochs = [epoch for epoch, _ in preset.windows]
     if epochs and (epochs[0] != 0 or epochs != sorted(epochs)):

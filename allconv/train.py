@@ -28,6 +28,7 @@ from allconv.evaluate import evaluate
 from allconv.folding import fold
 from allconv.inputs import Inputs
 from allconv.keeper import DivergedError, Interrupted, Keeper, restore
+from allconv.muon import Muon
 from allconv.recipe import AUGMENTATIONS, Preset, check, complete
 from allconv.records import record, to_json
 from allconv.schedules import schedule
@@ -130,14 +131,18 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
         scores = model.get_layer(f"conv{count}")
         scores.kernel.assign(keras.ops.zeros_like(scores.kernel))
         scores.bias.assign(keras.ops.full_like(scores.bias, preset.score_bias))
+    kernels = [v.path for v in model.trainable_variables if v.name == "kernel"]
+    turning = kernels[:-1] if preset.muon else []
     for variable in model.trainable_variables:
-        if preset.weight_decay and variable.name in ("kernel", "bias"):
+        decays = variable.name in ("kernel", "bias") and variable.path not in turning
+        if preset.weight_decay and decays:
             # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.
             variable.regularizer = keras.regularizers.L2(preset.weight_decay / 2)
+    steps = (schedule(preset, inputs.steps), preset.momentum, preset.nesterov)
     model.compile(
-        optimizer=keras.optimizers.SGD(
-            schedule(preset, inputs.steps), preset.momentum, nesterov=preset.nesterov
-        ),
+        optimizer=Muon(*steps, turning, preset.muon)
+        if preset.muon
+        else keras.optimizers.SGD(*steps),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=preset.label_smoothing
         ),

@@ -42,6 +42,10 @@ FAST = replace(
     windows=((0, 24),),
     hold_out=5000,
 )
+# SGD against Muon, in a few minutes each: 3 epochs of 10,000 images.
+MUON = replace(
+    FAST, name="muon_trial", preprocessing="gcn_zca", epochs=3, train_size=10_000
+)
 # A tenth of what a network of the table gets: 3 epochs of 10,000 images.
 BUDGET = replace(
     presets.BUDGET,
@@ -77,6 +81,15 @@ TRIALS = {
             "trial": {},
             "trial_whitened": {"preprocessing": "gcn_zca"},
             "trial_deconv": {"norm": "deconv"},
+        },
+    ),
+    "muon": (
+        MUON,
+        {
+            "muon_trial": {},
+            "muon_trial_slow": {"muon": 0.1},
+            "muon_trial_middle": {"muon": 0.3},
+            "muon_trial_fast": {"muon": 1.0},
         },
     ),
     "budget": (

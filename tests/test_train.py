@@ -99,6 +99,7 @@ def test_class_scores_that_start_on_are_on_and_learn():
         ({"precision": "mixed_float16"}, "`precision` should be one of"),
         ({"epochs": 0}, "`epochs` should be from 1"),
         ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are rectified"),
+        ({"muon": 0.3}, "`muon` is for the All-CNN networks with norm"),
         ({"momentum": 1.5}, "`momentum` should be from 0 to 1"),
         ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
         ({"batch_size": 97}, "`batch_size` should be from 1 to the 96"),
@@ -116,9 +117,12 @@ def test_bad_seed_and_preset_name(tmp_path):
         presets.get("nope")
 
 
-@pytest.mark.parametrize("norm", ["batch", "deconv"])
-def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, norm):
-    preset = replace(SMALL, norm=norm, epochs=1)
+@pytest.mark.parametrize(
+    "changes",
+    [{"norm": "batch"}, {"norm": "deconv"}, {"norm": "batch", "muon": 0.3}],
+)
+def test_normalised_networks_train_and_their_weights_stand_alone(tmp_path, changes):
+    preset = replace(SMALL, epochs=1, **changes)
     record = run(tmp_path, preset)
     small = inputs.Inputs(preset)
     classifier = Classifier.load(tmp_path / "weights.h5")

@@ -1,0 +1,72 @@
+"""Muon for convolutions: kernels that turn, and do not grow.
+
+Jordan et al., 'Muon: An optimizer for hidden layers in neural networks', 2024, as in
+their training of CIFAR-10 in seconds (github.com/KellerJordan/cifar10-airbench).
+"""
+
+from collections.abc import Collection
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="allconv")
+class Muon(keras.optimizers.SGD):
+    """SGD with momentum whose steps are orthogonal matrices where a kernel is hidden.
+
+    A kernel `(height, width, channels, filters)` is read as a matrix with a filter in
+    each column. A step first scales it until its filters have a mean square norm of 1,
+    then subtracts `factor * learning_rate` times the (nearly) nearest orthogonal matrix
+    to the average gradient, so that every direction of the gradient counts alike, weak
+    ones too. It is for kernels whose scale a normalisation takes out. All other
+    variables take the steps of SGD.
+
+    Keras' own `Muon` takes matrices alone, and Adam's steps for all else.
+
+    Args:
+        learning_rate: number or schedule.
+        momentum: weight of the average gradient of before.
+        nesterov: whether to look ahead along the average.
+        hidden: paths of the kernels that turn.
+        factor: on the learning rate, for them.
+        **kwargs: see `keras.optimizers.SGD`.
+
+    Raises:
+        ValueError: if there is no momentum.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        hidden: Collection[str] = (),
+        factor: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, momentum, nesterov, **kwargs)
+        if not momentum:
+            raise ValueError(f"`momentum` should be above 0. Received: {momentum}")
+        self.hidden, self.factor = tuple(hidden), factor
+        self._orthogonal = keras.optimizers.Muon().zeropower_via_newtonschulz5
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"hidden": self.hidden, "factor": self.factor}
+
+    def build(self, variables: list) -> None:
+        super().build(variables)
+        self._turning = {i for i, v in enumerate(variables) if v.path in self.hidden}
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        index = self._get_variable_index(variable)
+        if index not in self._turning:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        average = self.momentums[index]
+        average.assign(self.momentum * average + gradient)
+        ahead = gradient + self.momentum * average if self.nesterov else average
+        filters = variable.shape[-1]
+        turn = self._orthogonal(ops.reshape(ahead, (-1, filters)), steps=5)
+        norm = ops.sqrt(ops.sum(ops.square(variable)) / filters)
+        rate = self.factor * learning_rate
+        variable.assign(variable / norm - rate * ops.reshape(turn, variable.shape))
