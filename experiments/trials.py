@@ -14,7 +14,8 @@ epochs than those of mean 0 and variance 1, at the same cost. (The 34 minutes of
 `trial_whitened` hold a pause of 26.)
 
 `muon`: in the same few steps, kernels that turn by 0.3 times the rate leave 27.9 % of
-error where SGD leaves 41.4, one run of each. No preset uses them yet.
+error where SGD leaves 41.4, and by 1.0 times it 45.9; one run of each. No preset uses
+them yet.
 
 `budget`, without normalising layers: of what was tried, batches of 32 at a rate of 0.02
 do best, on All-CNN-C by 1 % of one run. At 0.05 in batches of 64 Model A learns nothing
