@@ -138,11 +138,13 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
         if preset.weight_decay and decays:
             # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.
             variable.regularizer = keras.regularizers.L2(preset.weight_decay / 2)
-    steps = (schedule(preset, inputs.steps), preset.momentum, preset.nesterov)
+    descent = (schedule(preset, inputs.steps), preset.momentum, preset.nesterov)
+    if preset.muon:
+        optimizer = Muon(*descent, turning, preset.muon)
+    else:
+        optimizer = keras.optimizers.SGD(*descent)
     model.compile(
-        optimizer=Muon(*steps, turning, preset.muon)
-        if preset.muon
-        else keras.optimizers.SGD(*steps),
+        optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=preset.label_smoothing
         ),

@@ -4,6 +4,7 @@ A group is a base recipe and trials that each differ from it in what they name. 
 measured on 5,000 training images that they do not see, never on the test set.
 
     python -m experiments.trials fast            # some 10 minutes a trial on two cores
+    python -m experiments.trials muon            # some 7 minutes a trial on one core
     python -m experiments.trials budget
     python -m experiments.trials fast --only trial_whitened
 

@@ -30,16 +30,9 @@ def test_no_thread_at_all_is_refused():
 
 def test_commit_is_gits_and_says_where_files_differ(tmp_path, monkeypatch):
     def git(*words):
-        command = [
-            "git",
-            "-C",
-            str(tmp_path),
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=b",
-        ]
-        subprocess.run([*command, *words], check=True, capture_output=True)
+        author = ["-c", "user.name=a", "-c", "user.email=b"]
+        command = ["git", "-C", str(tmp_path), *author, *words]
+        subprocess.run(command, check=True, capture_output=True)
 
     package = tmp_path / "allconv"
     package.mkdir()
