@@ -86,6 +86,8 @@ TRIALS = {
             "trial": {},
             "trial_whitened": {"preprocessing": "gcn_zca"},
             "trial_deconv": {"norm": "deconv"},
+            "trial_muon": {"preprocessing": "gcn_zca", "muon": 0.3},
+            "trial_muon_slow": {"preprocessing": "gcn_zca", "muon": 0.1},
         },
     ),
     "muon": (
