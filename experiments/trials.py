@@ -46,6 +46,7 @@ FAST = replace(
     preprocessing="mean_std",
     epochs=2,
     windows=((0, 24),),
+    muon=0.0,
     hold_out=5000,
 )
 # SGD against Muon, in a few minutes each: 3 epochs of 10,000 images.
