@@ -22,6 +22,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from allconv import paper, presets, results, run_plots, weights
+from allconv.recipe import Preset
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -49,7 +50,7 @@ def table(records: list[dict]) -> str:
             (
                 name,
                 "yes" if augmented else "no",
-                {"batch": "batch norm", "none": "no norm"}[preset.norm],
+                trained_with(preset),
                 preset.epochs,
                 f"{PUBLISHED[augmented]:.2f}",
                 str(found),
@@ -59,6 +60,12 @@ def table(records: list[dict]) -> str:
             )
         )
     return results.markdown(lines, left=3)
+
+
+def trained_with(preset: Preset) -> str:
+    """The norm of a recipe, and its optimizer where that is not SGD."""
+    norm = {"batch": "batch norm", "none": "no norm"}[preset.norm]
+    return f"{norm}, Muon" if preset.muon else norm
 
 
 def two_looks(preset: str) -> str:

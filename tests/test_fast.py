@@ -17,9 +17,12 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
     }
     lines = fast.table([record]).splitlines()
     assert lines[3] == (
-        "| fast_augmented | yes | batch norm | 16 | 7.25 | 7.50 | 1 | 80 | 7.25 |"
+        "| fast_augmented | yes | batch norm, Muon | 11 | 7.25 | 7.50 | 1 | 80 | 7.25 |"
     )
-    assert lines[5] == "| fast | no | batch norm | 12 | 9.08 | not run | 0 |  |  |"
+    assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 11 | 7.25 ")
+    assert lines[5] == (
+        "| fast | no | batch norm, Muon | 8 | 9.08 | not run | 0 |  |  |"
+    )
     (axes,) = fast.figure([record]).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert drawn["fast_augmented"] == [[80.0, 7.5]]
