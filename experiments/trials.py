@@ -12,9 +12,9 @@ A trial that has a record is not run again. Tables go to `experiments/tables`.
 
 What they decided. `fast`: whitened inputs (GCN and ZCA) have 2.7 % less error after two
 epochs than those of mean 0 and variance 1, at the same cost. (The 34 minutes of
-`trial_whitened` hold a pause of 26.) With kernels that turn by 0.1 times the rate 18.3 %
-are left, by 0.3 times it 19.1, with SGD 24.9; one run of each. (The 24 minutes of these
-two are those of one core.)
+`trial_whitened` hold a pause of 26.) With kernels that turn by 0.1 times the rate
+18.3 % are left, by 0.3 times it 19.1, with SGD 24.9; one run of each. (The 24 minutes
+of these two are those of one core.)
 
 `muon`: in far fewer steps, kernels that turn by 0.3 times the rate leave 27.9 % of
 error where SGD leaves 41.4, and by 1.0 times it 45.9; one run of each.
