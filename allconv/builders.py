@@ -5,11 +5,12 @@ from pathlib import Path
 
 import keras
 
+from allconv import data
 from allconv.runtime import unseeded
 
 
 def named_builder(
-    build: Callable[..., keras.Model], key: str, title: str, classes: int, doc: str
+    build: Callable[..., keras.Model], key: str, title: str, doc: str
 ) -> Callable[..., keras.Model]:
     """A public builder such as `AllCNNC`: `build` with the network's name filled in.
 
@@ -17,7 +18,6 @@ def named_builder(
         build: `build` of `models`, `zfnet` or `classics`.
         key: The network's name.
         title: The builder's own name.
-        classes: Default number of classes.
         doc: Its docstring.
     """
 
@@ -26,7 +26,7 @@ def named_builder(
         weights: str | Path | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         pooling: str | None = None,
-        classes: int = classes,
+        classes: int | None = None,
         classifier_activation: str | None = "softmax",
         name: str = key,
         **kwargs,
@@ -46,6 +46,14 @@ def named_builder(
     builder.__name__ = builder.__qualname__ = title
     builder.__doc__ = doc
     return builder
+
+
+def count_classes(classes: int | None, weights: str | Path | None, usual: int) -> int:
+    """`classes`; if None, those of the data set that `weights` names; else `usual`."""
+    if classes is not None:
+        return classes
+    known = data.CLASS_NAMES.get(weights)
+    return usual if known is None else len(known)
 
 
 def check_common(

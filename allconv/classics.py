@@ -22,6 +22,7 @@ from allconv import batchnorm
 from allconv.builders import (
     check_common,
     check_norm,
+    count_classes,
     finish,
     named_builder,
     own_initializer,
@@ -149,7 +150,8 @@ def build(
         input_shape: `(height, width, channels)`; None: `(32, 32, 3)`. Height and width
             may be None: the last map is averaged, whatever its size.
         pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
-        classes: Number of classes; None: 10.
+        classes: Number of classes; None: those of the data set that `weights` names,
+            else 10.
         classifier_activation: `"softmax"`, or None for the logits.
         model_name: Name of the Keras model; None: `name`.
         dropout: A factor from 0 to 1, as for the project's other networks. These have
@@ -172,7 +174,7 @@ def build(
         ValueError: If an argument is not one of the above, or the input is too small.
     """
     network = _network(name)
-    classes = 10 if classes is None else classes
+    classes = count_classes(classes, weights, 10)
     input_shape = (32, 32, 3) if input_shape is None else tuple(input_shape)
     _check(network, input_shape, include_top, pooling, classes, dropout, norm)
 
@@ -324,7 +326,7 @@ def _check(network, input_shape, include_top, pooling, classes, dropout, norm) -
 def _builder(key: str) -> Callable[..., keras.Model]:
     """The `keras.applications`-style builder of one row of `NETWORKS`."""
     doc = f"Build `{key}`; arguments as for `classics.build`."
-    return named_builder(build, key, NETWORKS[key].builder, 10, doc)
+    return named_builder(build, key, NETWORKS[key].builder, doc)
 
 
 VGG16CIFAR, ResNet18CIFAR, MobileNetV2CIFAR = map(_builder, NAMES)

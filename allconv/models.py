@@ -14,6 +14,7 @@ from allconv import architectures
 from allconv.builders import (
     check_common,
     check_norm,
+    count_classes,
     finish,
     named_builder,
     own_initializer,
@@ -48,7 +49,8 @@ def build(
         input_shape: `(height, width, channels)`; None: the paper's, channels last.
             Height and width may be None: the networks are fully convolutional.
         pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
-        classes: Number of classes; None: the paper's (10, or 1000 for ImageNet).
+        classes: Number of classes; None: those of the data set that `weights` names,
+            else the paper's (10, or 1000 for ImageNet).
         classifier_activation: `"softmax"`, or None for the logits.
         model_name: Name of the Keras model; None: `name`.
         dropout: Factor on every dropout rate of the paper; 0 leaves dropout out.
@@ -66,7 +68,7 @@ def build(
         ValueError: If an argument is not one of the above, or the input is too small.
     """
     architecture = architectures.get(name)
-    classes = architecture.classes if classes is None else classes
+    classes = count_classes(classes, weights, architecture.classes)
     size = architecture.input_size
     input_shape = (size, size, 3) if input_shape is None else tuple(input_shape)
     _check(name, input_shape, include_top, pooling, classes, dropout, norm)
@@ -153,7 +155,7 @@ def _builder(key: str) -> Callable[..., keras.Model]:
     """The `keras.applications`-style builder of one architecture."""
     architecture = architectures.get(key)
     doc = f"Build `{key}` ({architecture.source}); arguments as for `models.build`."
-    return named_builder(build, key, architecture.builder, architecture.classes, doc)
+    return named_builder(build, key, architecture.builder, doc)
 
 
 ModelA, StridedCNNA, ConvPoolCNNA, AllCNNA = map(_builder, architectures.NAMES[0:4])

@@ -19,6 +19,7 @@ from keras import layers
 
 from allconv.builders import (
     check_common,
+    count_classes,
     finish,
     named_builder,
     own_initializer,
@@ -220,7 +221,8 @@ def build(
             project), or the path of a weight file.
         input_shape: `(height, width, channels)`; None: the network's own, 3 channels.
         pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
-        classes: Number of classes; None: 1000, or 10 for the `_32` networks.
+        classes: Number of classes; None: those of the data set that `weights` names,
+            else 1000, or 10 for the `_32` networks.
         classifier_activation: `"softmax"`, or None for the logits.
         model_name: Name of the Keras model; None: `name`.
         dropout: Factor on the dropout of 0.5 behind dense layers.
@@ -237,7 +239,7 @@ def build(
         ValueError: If an argument is not one of the above, or the input is too small.
     """
     network = _network(name)
-    classes = network.classes if classes is None else classes
+    classes = count_classes(classes, weights, network.classes)
     input_shape = tuple(input_shape or (network.input_size, network.input_size, 3))
     _check(name, input_shape, include_top, pooling, classes, dropout, norm)
 
@@ -334,7 +336,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
 def _builder(key: str, title: str) -> Callable[..., keras.Model]:
     """The `keras.applications`-style builder of one row of `NETWORKS`."""
     doc = f"Build `{key}`; arguments as for `zfnet.build`."
-    return named_builder(build, key, title, NETWORKS[key].classes, doc)
+    return named_builder(build, key, title, doc)
 
 
 ZFNet = _builder("zfnet", "ZFNet")

@@ -100,25 +100,32 @@ def test_files_can_share_their_preprocessing(saved, tmp_path):
         Classifier.load(tmp_path / "part.h5")
 
 
-def test_released_files_are_found_and_verified(saved, tmp_path, monkeypatch):
-    path, model, *_ = saved
-    content = path.read_bytes()
-    (tmp_path / "net.h5").write_bytes(content)
+@pytest.mark.parametrize("dataset, classes", [("cifar10", 10), ("cifar100", 100)])
+def test_released_files_are_found_and_verified(
+    dataset, classes, saved, tmp_path, monkeypatch
+):
+    *_, preprocessor, _ = saved
+    model = models.StridedCNNA(classes=classes)
+    path = tmp_path / "net.h5"
+    weights.save(path, model, "strided_cnn_a", preprocessor, dataset, {})
     entry = {
         "architecture": "strided_cnn_a",
-        "dataset": "cifar10",
+        "dataset": dataset,
         "file": "net.h5",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": weights.sha256(path),
     }
     (tmp_path / "manifest.json").write_text(json.dumps([entry]))
     monkeypatch.setattr(weights, "RELEASED", tmp_path)
-    loaded = models.StridedCNNA(weights="cifar10")
+    loaded = models.StridedCNNA(weights=dataset)
+    assert loaded.output_shape == (None, classes)
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
-    (tmp_path / "net.h5").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"conv5/kernel needs shape .*3\)"):
+        models.StridedCNNA(weights=dataset, classes=3)
+    path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(checkpoint.DamagedFileError, match="Restore it"):
-        models.StridedCNNA(weights="cifar10")
-    with pytest.raises(ValueError, match="No weights of model_a for cifar10"):
-        models.ModelA(weights="cifar10")
+        models.StridedCNNA(weights=dataset)
+    with pytest.raises(ValueError, match=f"No weights of model_a for {dataset} are"):
+        models.ModelA(weights=dataset)
 
 
 def test_the_manifest_lists_what_lies_there():
