@@ -17,9 +17,9 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
     }
     lines = fast.table([record]).splitlines()
     assert lines[3] == (
-        "| fast_augmented | yes | batch norm, Muon | 11 | 7.25 | 7.50 | 1 | 80 | 7.25 |"
+        "| fast_augmented | yes | batch norm, Muon | 14 | 7.25 | 7.50 | 1 | 80 | 7.25 |"
     )
-    assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 11 | 7.25 ")
+    assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 14 | 7.25 ")
     assert lines[5] == (
         "| fast | no | batch norm, Muon | 8 | 9.08 | not run | 0 |  |  |"
     )
