@@ -1,7 +1,7 @@
 """How well can All-CNN-C be trained in an hour and a half on two CPU cores?
 
-The paper's 7.25 % with flips and shifts, and 9.08 % without, took 350 epochs, 52 hours
-on the machine below at the speed of its bare step. `fast_augmented` has 11 epochs, with
+The paper's 7.25 % with flips and shifts, and 9.08 % without, took 350 epochs, 39 hours
+on the machine below at the speed of its bare step. `fast_augmented` has 14 epochs, with
 batch normalisation (folded away afterwards), Muon's steps for the hidden kernels,
 whitened inputs, the middle of the images first, a rate that rises and falls to 0 and
 smoothed labels; `fast` has 8 on images as they are, sooner on whole ones;
@@ -12,14 +12,13 @@ back (`experiments.trials fast`).
     python -m experiments.queue fast     # hours
     python -m experiments.fast           # some seconds: the table and the figure
 
-Found on two cores without AVX-512 (matrix product 150 to 170 GFLOP/s; All-CNN-C, batch
-128, bare step: 93 images/s): `fast_augmented` 7.45 % after 103 minutes, n = 1. An epoch
-took 472 to 521 s at 24 x 24, 682 and 703 at 28 and 880 at 32, on a day when a step at
-24 x 24 took 1.2 s with Muon and without. With AVX-512 an epoch at 24 x 24 had taken 256
-to 270 s, in a run with SGD that was not finished.
+Found on two cores of an AMD EPYC with AVX-512 (All-CNN-C, batch 128, bare step: 124
+images/s): `fast_augmented` 7.33 % after 74 minutes, n = 1. An epoch took 255 to 281 s
+at 24 x 24, 365 to 368 at 28 and 472 at 32; the first took 450 beside other work.
 
-An earlier `fast_augmented`, with SGD throughout and in 16 epochs, has 8.46 % after 133
-minutes, n = 1 (`records/fast_augmented_sgd-seed0.json`).
+Earlier recipes of that name (`records/`), n = 1 each, on cores without AVX-512: 11
+epochs with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs
+with SGD 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
 from pathlib import Path
