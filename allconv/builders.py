@@ -7,6 +7,7 @@ import keras
 
 from allconv import data
 from allconv.runtime import unseeded
+from allconv.weights import load_into
 
 
 def named_builder(
@@ -126,7 +127,5 @@ def finish(
 ) -> keras.Model:
     """The model with the weights that were asked for, if any."""
     if weights is not None:
-        from allconv.weights import load_into  # only a model with weights needs files
-
         load_into(model, architecture, weights)
     return model

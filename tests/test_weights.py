@@ -112,7 +112,7 @@ def test_released_files_are_found_and_verified(
         "architecture": "strided_cnn_a",
         "dataset": dataset,
         "file": "net.h5",
-        "sha256": weights.sha256(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     (tmp_path / "manifest.json").write_text(json.dumps([entry]))
     monkeypatch.setattr(weights, "RELEASED", tmp_path)
