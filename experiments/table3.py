@@ -4,7 +4,7 @@ Claims of Springenberg et al. (2015), Table 3, CIFAR-10 without augmentation: in
 family the Strided network is the worst; All-CNN, whose pooling is learned, is not worse
 than ConvPool; both are better than the network they come from.
 
-The paper's 350 epochs are 40 to 50 hours for All-CNN-C on two cores. `presets.BUDGET`
+The paper's 350 epochs are 39 to 52 hours for All-CNN-C on two cores. `presets.BUDGET`
 has 6, with the paper's inputs, optimiser and weight decay and no normalising layers.
 Batch size, rate and how class scores start were tried on training images held back, of
 All-CNN-C and Model A; dropout and how kernels start, of Model A (`trials`). The number
