@@ -341,6 +341,8 @@ def _table(arguments) -> None:
     if arguments.style == "text":
         print(f"{title}\n")
     print(text)
+    if arguments.style == "text" and any("*" in row["recipe"] for row in table):
+        print("\n* an earlier recipe that had this name")
     if arguments.output:
         checkpoint.write_bytes(Path(arguments.output), (text + "\n").encode())
 

@@ -221,10 +221,18 @@ def _table(name: str, records: list[dict]) -> str:
         for i, column in enumerate(results.COLUMNS)
     )
     title = html.escape(results.title(name))
+    table = (
+        f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+    return _scrolled(table, title)
+
+
+def _scrolled(content: str, title: str) -> str:
+    """What may be wider than a phone, in a part of the page that scrolls by itself."""
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{title}"><table>'
-        f"<caption>{title}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{title}">'
+        f"{content}</div>"
     )
 
 
@@ -244,10 +252,12 @@ def _runs(records: list[dict]) -> str:
             alike.setdefault(key, {})[_label(record)] = (epochs, values)
     out = []
     for (dataset, augmentation, epochs), curves in sorted(alike.items()):
-        title = f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
+        title = html.escape(
+            f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
+        )
         alt = f"Test accuracy over epochs: {title}: {', '.join(curves)}"
         figure = _svg(run_plots.learning_curves(curves), alt, "curves")
-        out.append(f"<h3>{html.escape(title)}</h3>{figure}")
+        out.append(f"<h3>{title}</h3>{_scrolled(figure, title)}")
     out.append("<h3>Each run</h3>")
     return "\n".join([*out, *map(_run, finished)])
 
@@ -258,7 +268,7 @@ def _run(record: dict) -> str:
         for title, key in (("training", "accuracy"), ("test", "val_accuracy"))
     }
     curves = {title: curve for title, curve in curves.items() if curve[0]}
-    label, pictures = _label(record), ""
+    label, pictures, epochs = _label(record), "", record["preset"]["epochs"]
     if curves:
         figure = run_plots.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
@@ -269,8 +279,8 @@ def _run(record: dict) -> str:
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "
-        f"{record['minutes']:.0f} minutes</summary>"
-        f'<div class="figures">{pictures}</div></details>'
+        f"{epochs} epoch{'s' * (epochs != 1)}, {record['minutes']:.0f} minutes"
+        f'</summary><div class="figures">{pictures}</div></details>'
     )
 
 

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from allconv import __main__ as cli
 from allconv import presets, results
+
+RECORDS = Path(__file__).parent.parent / "experiments" / "records"
 
 
 def call(capsys, *arguments):
@@ -44,6 +47,16 @@ def test_tables(capsys, name, tmp_path):
     assert status == 0
     assert out == out_file.read_text()
     assert "not run" in out
+
+
+def test_an_earlier_recipe_has_a_star_and_the_star_a_line(capsys, tmp_path):
+    earlier = RECORDS / "fast_augmented_11-seed0.json"
+    (tmp_path / earlier.name).write_bytes(earlier.read_bytes())
+    _, out, _ = call(capsys, "table", "cifar10_augmented", "--records", tmp_path)
+    assert re.search(r"fast_augmented\* +11 .* 7\.45", out)
+    assert out.endswith("\n\n* an earlier recipe that had this name\n")
+    _, out, _ = call(capsys, "table", "cifar10", "--records", tmp_path)
+    assert "*" not in out
 
 
 TRAIN = (

@@ -181,7 +181,8 @@ def test_tables_and_runs(page):
     for title, *_ in results.TABLES.values():
         assert title in reader.text
     assert "not run" in reader.text
-    assert "quick, seed 1: error 40.00 % (4,000 of 10,000), 3 minutes" in reader.text
+    said = "quick, seed 1: error 40.00 % (4,000 of 10,000), 3 epochs, 3 minutes"
+    assert said in reader.text
     assert "seed 2: error" not in reader.text
     alts = [image["alt"] for image in reader.images]
     assert len(alts) == 1 + 2 * 2  # curves of both; a curve and a matrix of each
