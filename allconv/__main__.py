@@ -142,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "--position", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="of the neuron"
     )
     sub.add_argument("--target", type=int, help="a class, in place of --layer")
-    sub.add_argument("--dataset", default="cifar10", help="of the index; cifar10")
+    sub.add_argument(
+        "--dataset", help="of the index; default: of the weight file, else cifar10"
+    )
     sub.add_argument(
         "--white", type=float, help="what X.keras takes for a white pixel: 1 or 255"
     )
@@ -344,12 +346,18 @@ def _table(arguments) -> None:
     if arguments.style == "text" and any("*" in row["recipe"] for row in table):
         print("\n* an earlier recipe that had this name")
     if arguments.output:
-        checkpoint.write_bytes(Path(arguments.output), (text + "\n").encode())
+        path = Path(arguments.output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_bytes(path, (text + "\n").encode())
 
 
 def _explain(arguments) -> None:
-    from allconv import explanation
+    from allconv import explanation, weights
 
+    if arguments.dataset is None:
+        file = arguments.weights
+        known = weights.read(Path(file))[1]["dataset"] if file else "cifar10"
+        arguments.dataset = known
     model, preprocess, pullback = explanation.read_model(
         arguments.model, arguments.weights, arguments.dataset, arguments.white
     )

@@ -32,11 +32,16 @@ def read_model(
         `(model, preprocess, pullback)`; see `preprocessing.GCNZCA`.
 
     Raises:
-        ValueError: If the name is neither, the weights are of another network, or the
-            file cannot be loaded or needs `white`.
+        ValueError: If the name is neither, the weights are of another network, the file
+            cannot be loaded or needs `white`, or an argument is for the other kind.
         FileNotFoundError: If there is no such file.
     """
     if name in networks.NAMES:
+        if white is not None:
+            raise ValueError(
+                f"`white` is for a .keras file; {name} knows its own preprocessing. "
+                f"Received: white={white}"
+            )
         path = weight_file or weights.released(name, dataset)
         classifier = Classifier.load(path)
         if classifier.meta["architecture"] != name:
@@ -49,6 +54,11 @@ def read_model(
         raise ValueError(
             "`model` should be a network that `list` shows or a .keras file. "
             f"Received: {name!r}"
+        )
+    if weight_file is not None:
+        raise ValueError(
+            f"{name} holds its own weights: name no other file. "
+            f"Received: weight_file={weight_file!r}"
         )
     if not Path(name).is_file():
         raise FileNotFoundError(f"There is no file {name}.")
@@ -128,7 +138,7 @@ def write(
     """Explain one neuron and write `output` (PNG), and beside it `.npz` and `.json`.
 
     Args:
-        output: The picture's path, `.png` or without; its folder exists.
+        output: The picture's path, `.png` or without; its folder is made.
         pixels: uint8 `(1, height, width, 3)`.
         model, preprocess, pullback: From `read_model`.
         rule: One of `rules.RULES`.
@@ -170,6 +180,7 @@ def write(
         "limit": float(limits.max()),
         "weights_sha256": _digest(model),
     }
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     for path, content in zip(
         paths,
         (picture.getvalue(), arrays.getvalue(), json.dumps(facts, indent=1).encode()),

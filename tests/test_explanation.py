@@ -136,7 +136,9 @@ def test_a_model_with_classes_of_its_own_is_one_line(capsys, files, tmp_path):
         (("IMAGE", "--model", "vgg"), "a network that `list` shows or a .keras file"),
         (("IMAGE", "--model", "gone.keras"), "There is no file gone.keras"),
         (("IMAGE", "--model", "all_cnn_c", "--weights", "H5"), "holds strided_cnn_a"),
-        (("IMAGE", "-o", "/nonexistent/out.png"), "No such file or directory"),
+        (("IMAGE", "-o", "/dev/null/out.png"), "File exists: '/dev/null'"),
+        (("IMAGE", "--weights", "H5"), "holds its own weights: name no other"),
+        (("IMAGE", "--model", "all_cnn_c", "--white", "1"), "`white` is for a .keras"),
         (("IMAGE", "--model", "KERAS"), "give `white`, the input value of a white"),
     ],
 )
