@@ -43,6 +43,23 @@ class Classifier:
         constants = weights.preprocessing(arrays, meta, Path(path))
         return cls(model, KINDS[meta["preprocessing"]].from_arrays(constants), meta)
 
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the model takes: raw uint8 images, preprocessed.
+
+        Args:
+            images: uint8 `(n, height, width, 3)`.
+
+        Raises:
+            ValueError: If they are anything else, scaled already, say; or none.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+            raise ValueError(
+                "Images should be raw: uint8 of shape (n, height, width, 3), one at "
+                f"least. Received: {images.dtype}, {images.shape}"
+            )
+        return self.preprocessor(images)
+
     def predict(
         self, images: np.ndarray, batch_size: int = 250, mirrored: bool = False
     ) -> np.ndarray:
@@ -53,8 +70,11 @@ class Classifier:
             batch_size: Images a step; bounds the memory.
             mirrored: Whether each image is seen a second time, left and right swapped,
                 and the mean of both looks is taken: twice the work.
+
+        Raises:
+            ValueError: As `inputs`.
         """
-        inputs = self.preprocessor(images)
+        inputs = self.inputs(images)
         looks = (inputs, inputs[:, :, ::-1]) if mirrored else (inputs,)
         return np.mean(
             [

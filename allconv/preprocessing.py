@@ -180,7 +180,12 @@ class MeanStd:
         return self
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape."""
+        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape.
+
+        Raises:
+            ValueError: If the images have another shape.
+        """
+        _check(images)
         return (images.astype(np.float32) - self.mean) / self.std
 
     def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -199,9 +204,13 @@ KINDS = {kind.name: kind for kind in (GCNZCA, MeanStd)}
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
-    if images.ndim != 4:
+    _check(images)
+    return images.reshape(len(images), -1)
+
+
+def _check(images: np.ndarray) -> None:
+    if images.ndim != 4 or 0 in images.shape:
         raise ValueError(
-            "Images should have shape (n, height, width, channels). "
+            "Images should have shape (n, height, width, channels), one at least. "
             f"Received: shape={images.shape}"
         )
-    return images.reshape(len(images), -1)

@@ -64,12 +64,13 @@ def look(
         The units of one layer after the other.
 
     Raises:
-        ValueError: As `patches.top_activations` and `saliency.Explainer`.
+        ValueError: As `Classifier.inputs`, `patches.top_activations` and
+            `saliency.Explainer`.
     """
     model = classifier.model
     if layers is None:
         layers = convolutions(model)
-    inputs = classifier.preprocessor(images)
+    inputs = classifier.inputs(images)
     tops = patches.top_activations(model, inputs, layers, k, progress=progress)
     total = sum(len(top.index) for top in tops.values())
     with tqdm(total=total, unit="unit", disable=not progress) as bar:

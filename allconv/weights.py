@@ -42,8 +42,14 @@ def save(
             preprocessing in place of this one; its SHA-256 is noted.
 
     Raises:
-        ValueError: If a weight is not finite, or not in that dtype.
+        ValueError: If a weight is not finite, or not in that dtype, or there is no such
+            data set.
     """
+    if dataset not in data.NAMES:
+        raise ValueError(
+            f"`dataset` should be one of {', '.join(data.NAMES)}. "
+            f"Received: dataset={dataset!r}"
+        )
     with np.errstate(over="ignore"):
         arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
     if not all(np.isfinite(a).all() for a in arrays.values()):
@@ -105,10 +111,20 @@ def preprocessing(
 def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Set a model's weights to what `read` gave of the file at `path`.
 
+    Layers that the model does not have are passed over.
+
     Raises:
-        ValueError: If a weight is missing there or has another shape.
+        ValueError: If a weight is missing there or has another shape, or one of the
+            model's layers has more weights there, as one with whitening has.
     """
-    for name, old in _weights(model).items():
+    needed, layers = _weights(model), {layer.name for layer in model.layers}
+    for name in (key.removeprefix("weights/") for key in arrays):
+        if name.rpartition("/")[0] in layers and name not in needed:
+            raise ValueError(
+                f"{path} does not fit {model.name}: it holds {name}, which is of a "
+                "whitened or normalised layer. Save `allconv.netdeconv.fold(model)`."
+            )
+    for name, old in needed.items():
         new = arrays.get(f"weights/{name}")
         if new is None or new.shape != old.shape:
             found = "none" if new is None else f"shape {new.shape}"

@@ -134,6 +134,9 @@ def test_bad_input():
         MeanStd().fit(np.full((2, 4, 4, 3), 7, np.uint8))
     with pytest.raises(ValueError, match="shape"):
         gcn(np.zeros((32, 32, 3)))
+    for wrong in (np.zeros((32, 32, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="one at least"):
+            MeanStd(np.zeros(3), np.ones(3))(wrong)
     with pytest.raises(ValueError, match="at least 2 images"):
         ZCA().fit(np.zeros((1, 2, 2, 3)))
     with pytest.raises(ValueError, match="has not been fitted"):

@@ -91,6 +91,8 @@ def test_all_convolutions_are_shown_and_can_be_drawn():
 def test_bad_input():
     with pytest.raises(ValueError, match="No layer is called"):
         list(look(classifier(), IMAGES, ["conv9"], progress=False))
+    with pytest.raises(ValueError, match="should be raw: uint8"):
+        list(look(classifier(), IMAGES / 255, ["conv3"], progress=False))
     with pytest.raises(ValueError, match="k=41 is more than"):
         list(look(classifier(), IMAGES, ["conv3"], k=41, progress=False))
 

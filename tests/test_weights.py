@@ -1,5 +1,6 @@
 """Weight files stand alone: the same outputs, verified, nothing guessed."""
 
+import functools
 import hashlib
 import json
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from allconv import checkpoint, models, preprocessing, shapes, weights
+from allconv import checkpoint, models, netdeconv, preprocessing, shapes, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
 
@@ -157,6 +158,39 @@ def test_wrong_files_are_named(saved, tmp_path):
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(checkpoint.DamagedFileError, match=r"text\.h5 is damaged"):
         Classifier.load(tmp_path / "text.h5")
+
+
+@pytest.mark.parametrize("norm", ["batch", "deconv"])
+def test_a_normalised_network_is_folded_before_it_is_saved(saved, tmp_path, norm):
+    _, _, preprocessor, images = saved
+    model = models.StridedCNNA(norm=norm, dropout=0.0)
+    for _ in range(3):
+        model(preprocessor(images), training=True)
+    path = tmp_path / "net.h5"
+    save = functools.partial(weights.save, path, dataset="shapes", meta={})
+    save(model, "strided_cnn_a", preprocessor)
+    with pytest.raises(ValueError, match="does not fit"):
+        Classifier.load(path)
+    with pytest.raises(ValueError, match="does not fit"):
+        models.StridedCNNA(weights=path, include_top=False)
+    save(netdeconv.fold(model), "strided_cnn_a", preprocessor)
+    expected = model.predict(preprocessor(images), verbose=0)
+    found = Classifier.load(path).predict(images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_images_that_are_not_raw_and_unknown_sets_are_refused(saved, tmp_path):
+    path, model, preprocessor, images = saved
+    classifier = Classifier.load(path)
+    for wrong, received in (
+        (images / 255, r"float64, \(40, "),
+        (images[0], r"uint8, \(32, 32, 3\)"),
+        (images[:0], r"uint8, \(0, "),
+    ):
+        with pytest.raises(ValueError, match=f"should be raw: uint8 .*: {received}"):
+            classifier.predict(wrong)
+    with pytest.raises(ValueError, match="Received: dataset='mnist'"):
+        weights.save(path, model, "strided_cnn_a", preprocessor, "mnist", {})
 
 
 def test_dropout_does_not_change_what_fits(saved):
