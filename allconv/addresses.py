@@ -14,8 +14,12 @@ def parse(address: str) -> tuple[str, int | None]:
     """The name or path in an address, and the number of the call, if it has one.
 
     Raises:
-        ValueError: If what follows a `#` is no number.
+        ValueError: If it is no text, or what follows a `#` is no number.
     """
+    if not isinstance(address, str):
+        raise ValueError(
+            f"A layer is addressed by its name, as in 'conv1'. Received: {address!r}"
+        )
     name, mark, number = address.partition("#")
     if mark and not number.isdigit():
         raise ValueError(

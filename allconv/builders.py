@@ -65,6 +65,11 @@ def check_common(
     Raises:
         ValueError: Naming the argument, what it should be and what it is.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "The networks have their channels last. Received: "
+            f"keras.config.image_data_format()={keras.config.image_data_format()!r}"
+        )
     if len(input_shape) != 3:
         raise ValueError(
             "`input_shape` should be (height, width, channels). "

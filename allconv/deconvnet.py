@@ -25,6 +25,7 @@ import numpy as np
 from keras import layers
 
 from allconv import addresses, steps
+from allconv.neurons import place
 
 # Which masks a rule applies at a rectifier: (where it was active, where R > 0).
 MASKS = {"backprop": (True, False), "deconvnet": (False, True), "guided": (True, True)}
@@ -121,10 +122,12 @@ def project(
     if not widths:
         raise ValueError(f"There is no convolution up to the layer {layer!r}.")
     filters = widths[-1]
-    for one in np.ravel([] if channel is None else channel).tolist():
-        _check_neuron((filters,), one, "max")
     if channel is None:
         channel = range(filters)
+    if not np.size(channel):
+        raise ValueError("`channel` should be one at least. Received: none")
+    for one in np.ravel(channel).tolist():
+        _check_neuron((filters,), one, "max")
     signal = np.eye(filters, dtype=np.float32)[np.atleast_1d(channel), None, None]
     for step in reversed(chain):
         if not isinstance(step, steps.ZeroPad):  # the unit is far from the border
@@ -156,7 +159,7 @@ def _up_to(model, layer, before_rectifier, *options) -> list:
     chain = [step for _, step in rows]
     if before_rectifier:
         if not isinstance(chain[-1], steps.Rectifier):
-            raise ValueError(f"The layer {layer!r} does not end in a rectifier.")
+            raise ValueError(f"{place(layer)} does not end in a rectifier.")
         chain.pop()
     if any(isinstance(step, steps.Softmax) for step in chain):
         raise ValueError(f"A softmax lies below the layer {layer!r}.")
@@ -304,13 +307,15 @@ def _check_images(model, images) -> np.ndarray:
             f"`images` should be floating point, of shape {own}, preprocessed as for "
             f"the model. Received: {images.dtype}, {images.shape}"
         )
+    if not np.isfinite(images).all():
+        raise ValueError("`images` should be finite. Received: a NaN or an infinity")
     return images.astype(np.float32)
 
 
 def _check_neuron(shape, channel, position) -> None:
     """Whether an output of that shape, without the batch, has such a neuron."""
     *sizes, channels = shape
-    if channel is not None and channel not in range(channels):
+    if channel is not None and not _is_index(channel, channels):
         raise ValueError(
             f"`channel` should be an integer from 0 to {channels - 1}. "
             f"Received: channel={channel!r}"
@@ -319,12 +324,18 @@ def _check_neuron(shape, channel, position) -> None:
         _check("position", position, ("max", "all"))
     elif len(sizes) != 2 or not (
         len(position) == 2
-        and all(n in range(m) for n, m in zip(position, sizes, strict=True))
+        and all(_is_index(n, m) for n, m in zip(position, sizes, strict=True))
     ):
         raise ValueError(
             f"`position` should be 'max', 'all' or the (row, column) of a map; here "
             f"the neurons are of shape {shape}. Received: position={position!r}"
         )
+
+
+def _is_index(number, length) -> bool:
+    array = np.asarray(number)
+    whole = array.ndim == 0 and np.issubdtype(array.dtype, np.integer)
+    return whole and 0 <= array < length
 
 
 def _check(name, value, choices) -> None:

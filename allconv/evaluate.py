@@ -59,7 +59,8 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        ValueError: If labels and inputs, or labels and classes, do not fit.
+        ValueError: If labels and inputs, or labels and classes, do not fit, or the
+            model has several outputs.
     """
     if len(inputs) != len(labels) or not len(labels):
         raise ValueError(
@@ -68,15 +69,29 @@ def evaluate(
         )
     batches = pipeline.in_order(inputs, batch_size=batch_size)
     outputs = model.predict(batches, verbose=0)
+    if not isinstance(outputs, np.ndarray):
+        raise ValueError(
+            "The model should have one output, class scores. "
+            f"Received: {model.name} with {len(outputs)} outputs"
+        )
     return score(outputs, labels)
 
 
 def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
     """An `Evaluation` from logits or probabilities `(n, classes)` and labels `(n,)`.
 
+    Outputs that are not negative and add up to 1, to 0.01 at most as half precision has
+    it, are probabilities.
+
     Raises:
-        ValueError: If the labels are not such integers.
+        ValueError: If the outputs are of another shape, or the labels no such integers.
     """
+    outputs, labels = np.asarray(outputs), np.asarray(labels)
+    if outputs.ndim != 2 or not outputs.size:
+        raise ValueError(
+            "Outputs should have shape (n, classes), of one image at least. "
+            f"Received: {outputs.shape}"
+        )
     classes = outputs.shape[1]
     if labels.shape != outputs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -100,7 +115,7 @@ def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
 
 def _probabilities(outputs: np.ndarray) -> np.ndarray:
     are_probabilities = (outputs >= 0).all() and np.allclose(
-        outputs.sum(axis=1), 1, atol=1e-3
+        outputs.sum(axis=1), 1, rtol=0, atol=1e-2
     )
     if are_probabilities:
         return outputs

@@ -52,16 +52,21 @@ def write(
         classifier: A network with its preprocessing.
         records: Run records, as from `results.read`, for tables and curves.
         data_dir: As in `data.load`.
-        layers: Names; None: all convolutions.
+        layers: Names of convolutions; None: all of them.
         progress: Whether to show progress bars.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: As `units.look`.
+        ValueError: If a layer is no convolution of the network; and as `units.look`.
     """
     dataset, records = classifier.meta["dataset"], list(records)
+    known = convolutions(classifier.model)
+    if others := [name for name in layers or () if name not in known]:
+        raise ValueError(
+            f"`layers` should be convolutions: {', '.join(known)}. Received: {others}"
+        )
     shown = dataset if data.is_cached(dataset, data_dir) else "shapes"
     _, (images, labels) = data.load(shown, data_dir)
     scripts = [_json("classes-data", data.CLASS_NAMES[shown])]

@@ -82,7 +82,7 @@ def invariance(
     layers: Sequence[str],
     *,
     labels: np.ndarray | None = None,
-    fill: float = 0.0,
+    fill: float | Sequence[float] = 0.0,
     from_logits: bool = False,
     preprocess: probes.Preprocess | None = None,
     batch_size: int | None = None,
@@ -98,7 +98,7 @@ def invariance(
         values: Amounts of the transformation.
         layers: Names of layers, such as the first and the last before the output.
         labels: True classes `(n,)`; None: the class predicted for the unchanged image.
-        fill: Value of pixels that come from outside the image.
+        fill: Colour from outside the image, one number or one per channel.
         from_logits: Whether the model ends in logits; softmax is then applied.
         preprocess: NumPy function from transformed images to the model's inputs.
         batch_size: Transformed images at a time; None: 256 at 32 x 32 pixels, 5 at
@@ -112,7 +112,7 @@ def invariance(
             are not what `from_logits` says.
     """
     images = probes.batch_of(images)
-    height, width = images.shape[1:3]
+    height, width, channels = images.shape[1:]
     if transform not in TRANSFORMS:
         raise ValueError(
             f"`transform` should be one of {', '.join(TRANSFORMS)}. "
@@ -124,9 +124,11 @@ def invariance(
             "`values` and `layers` should name at least one each. "
             f"Received: values of shape {values.shape}, layers={layers}"
         )
+    probes.check_finite(values, "`values`")
     matrices = np.stack([TRANSFORMS[transform](v, height, width) for v in values])
     read = probes.reader(model, layers, preprocess)
-    reference, measure = _measurers(read, from_logits, images.shape[1:], fill)
+    colour = probes.fill_of(fill, channels)
+    reference, measure = _measurers(read, from_logits, images.shape[1:], colour)
 
     curves = []
     for image in images:
@@ -157,11 +159,15 @@ def invariance(
     )
 
 
-def warp(images: tf.Tensor, matrices: tf.Tensor, fill: float) -> tf.Tensor:
-    """Warp images `(n, height, width, channels)` by matrices `(n, 8)` or `(8,)`."""
-    return keras.ops.image.affine_transform(
-        images, matrices, "bilinear", "constant", fill, data_format="channels_last"
+def warp(images: tf.Tensor, matrices: tf.Tensor, fill: np.ndarray) -> tf.Tensor:
+    """Warp images `(n, height, width, channels)` by matrices `(n, 8)` or `(8,)`.
+
+    What comes from outside is `fill`, a number or `(channels,)`.
+    """
+    warped = keras.ops.image.affine_transform(
+        images - fill, matrices, "bilinear", "constant", data_format="channels_last"
     )
+    return warped + fill
 
 
 def _measurers(read, from_logits, shape, fill):

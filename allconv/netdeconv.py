@@ -146,6 +146,7 @@ class NetworkDeconvolution2D(Whitening):
             kernel,
             strides=self.strides,
             padding=padding,
+            data_format="channels_last",
             dilation_rate=self.dilation_rate,
         )
         return self.activation(tf.nn.bias_add(y, bias))

@@ -109,7 +109,10 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
         raise ValueError(
             f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
         )
-    outputs = [call.output for call in calls if id(call.layer) in layers]
+    (layer,) = {id(layer): layer for _, layer in every if id(layer) in layers}.values()
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ValueError(f"The layer {name!r} has its channels first.")
+    outputs = [call.output for call in calls if call.layer is layer]
     if not outputs:
         raise ValueError(f"The layer {name!r} is not called by {model.name}.")
     output = addresses.pick(address, outputs)

@@ -101,14 +101,19 @@ def check_finite(array: np.ndarray, what: str) -> None:
 
 
 def batch_of(images: np.ndarray) -> np.ndarray:
-    """Check images `(n, height, width, channels)` and make them float32."""
+    """Check images `(n, height, width, channels)` and make them float32.
+
+    A NaN is refused here, since a rectifier may turn it into 0 before anybody sees it.
+    """
     images = np.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(
             "Images should have shape (n, height, width, channels). "
             f"Received: shape={images.shape}"
         )
-    return images.astype(np.float32)
+    images = images.astype(np.float32)
+    check_finite(images, "The images")
+    return images
 
 
 def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
@@ -147,9 +152,9 @@ def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarr
 def fill_of(fill: float | Sequence[float], channels: int) -> np.ndarray:
     """The colour of a mask as float32 `(channels,)`, from one number or one each."""
     value = np.asarray(fill, np.float32)
-    if value.shape not in ((), (1,), (channels,)):
+    if value.shape not in ((), (1,), (channels,)) or not np.isfinite(value).all():
         raise ValueError(
-            f"`fill` should be a number or one per channel ({channels}). "
+            f"`fill` should be a finite number or one per channel ({channels}). "
             f"Received: fill={fill}"
         )
     return np.broadcast_to(value, (channels,))

@@ -109,7 +109,8 @@ def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
-    mine, done = followed(records, recipe), finished(records, recipe)
+    mine = followed(records, recipe)
+    done = [r for r in mine if r["status"] == "finished"]
     return Summary(
         errors=tuple(r["error"] for r in done),
         diverged=sum(r["status"] == "diverged" for r in mine),

@@ -313,9 +313,14 @@ def test_bad_input():
         with pytest.raises(ValueError, match=rf"of shape \(None, .*: {received}"):
             deconvnet.reverse(model, wrong)
     assert deconvnet.reverse(model, image[:0]).shape == (0, 4, 4, 1)
+    with pytest.raises(ValueError, match="should be finite"):
+        deconvnet.reverse(model, image * np.nan)
     for neuron, message in (
         ({"channel": -1}, "integer from 0 to .* Received: channel=-1"),
         ({"layer": "conv", "channel": 99}, "integer from 0 to .* channel=99"),
+        ({"layer": "conv", "channel": True}, "integer from 0 to .* channel=True"),
+        ({"layer": "conv", "channel": 1.0}, "integer from 0 to .* channel=1.0"),
+        ({"layer": "conv", "position": (0.0, 0.0)}, r"\(row, column\) of a map"),
         ({"layer": "conv", "position": "centre"}, "one of max, all"),
         ({"layer": "conv", "position": (9, 9)}, r"\(row, column\) of a map.*=\(9, 9\)"),
         ({"layer": "conv", "position": (-1, 0)}, r"\(row, column\) of a map"),
@@ -325,10 +330,14 @@ def test_bad_input():
             deconvnet.reverse(model, image, **neuron)
     with pytest.raises(ValueError, match="channel=99"):
         deconvnet.project(model, "conv", 99)
+    with pytest.raises(ValueError, match="one at least"):
+        deconvnet.project(model, "conv", [])
     with pytest.raises(ValueError, match=r"0 layers 'conv9'.*conv, flatten"):
         deconvnet.reverse(model, image, layer="conv9")
     with pytest.raises(ValueError, match="'dense' does not end in a rectifier"):
         deconvnet.reverse(model, image, layer="dense", before_rectifier=True)
+    with pytest.raises(ValueError, match="The model's output does not end in a rect"):
+        deconvnet.reverse(model, image, before_rectifier=True)
 
     def network(*rows):
         return keras.Sequential([keras.Input((4, 4, 1)), *rows])

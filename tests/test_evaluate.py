@@ -70,10 +70,39 @@ def test_model_and_ragged_last_batch():
     assert evaluate(model, inputs, 1 - labels, batch_size=4).error == 100
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_softmax_in_half_precision_is_one(policy):
+    full, half = (
+        keras.Sequential(
+            [
+                keras.Input((5,)),
+                keras.layers.Dense(10, activation="softmax", dtype=dtype),
+            ]
+        )
+        for dtype in ("float32", policy)
+    )
+    half.set_weights(full.get_weights())
+    inputs = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
+    labels = full.predict(inputs, verbose=0).argmax(axis=1)
+    expected, found = (evaluate(m, inputs, labels) for m in (full, half))
+    assert found.loss == pytest.approx(expected.loss, rel=0.02)
+    assert found.calibration_error == pytest.approx(
+        expected.calibration_error, rel=0.02
+    )
+
+
 def test_bad_input():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Activation("linear")])
     with pytest.raises(ValueError, match="Received: 3 images, 2 labels"):
         evaluate(model, np.zeros((3, 2)), np.zeros(2, int))
+    inputs = keras.Input((2,))
+    two = keras.Model(inputs, [inputs + 0, inputs + 1], name="two")
+    with pytest.raises(ValueError, match=r"one output.* Received: two with 2 outputs"):
+        evaluate(two, np.zeros((3, 2)), np.zeros(3, int))
+    for wrong, received in ((np.zeros((0, 3)), r"\(0, 3\)"), (np.ones(2), r"\(2,\)")):
+        with pytest.raises(ValueError, match=f"of one image at least.*{received}"):
+            score(wrong, np.zeros(len(wrong), int))
+    assert score(np.eye(3), [0, 1, 0]).wrong == 1
     with pytest.raises(ValueError, match="the model has 2 classes"):
         score(np.eye(2), np.array([0, 2]))
     for wrong, received in (

@@ -190,6 +190,12 @@ def test_tables_and_runs(page):
     assert "12.50 % of the test images wrong" in reader.text
 
 
+def test_only_convolutions_have_pages(tmp_path):
+    with pytest.raises(ValueError, match=r"be convolutions: conv1.*: \['pool'\]"):
+        gallery.write(tmp_path / "x.html", network(), layers=["conv1", "pool"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_records_and_without_the_data_it_says_so(tmp_path):
     path = tmp_path / "index.html"
     net = network("cifar10")

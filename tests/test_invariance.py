@@ -96,9 +96,10 @@ def test_a_translation_equivariant_net(equivariant):
 
 
 @pytest.mark.parametrize(
-    "transform, values", [("scale", [0.8, 1.5]), ("rotation", [9])]
+    "transform, values, fill",
+    [("scale", [0.8, 1.5], 100), ("rotation", [9], np.array([90, 120]))],
 )
-def test_invariance_against_a_loop(transform, values):
+def test_invariance_against_a_loop(transform, values, fill):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -121,7 +122,7 @@ def test_invariance_against_a_loop(transform, values):
         values,
         ["conv", "scores"],
         labels=np.array([3, 0, 1]),
-        fill=100,
+        fill=fill,
         from_logits=True,
         preprocess=centre,
     )
@@ -131,7 +132,7 @@ def test_invariance_against_a_loop(transform, values):
     for i, image in enumerate(images):
         clean = [f.numpy()[0] for f in read(centre(image)[None])]
         for j, value in enumerate(values):
-            moved = warp_loop(image, TRANSFORMS[transform](value, 7, 8), 100)
+            moved = warp_loop(image, TRANSFORMS[transform](value, 7, 8), fill)
             after = [f.numpy()[0] for f in read(centre(moved)[None])]
             for name, a, b in zip(["conv", "scores"], clean, after, strict=True):
                 d = np.sqrt(((a - b) ** 2).sum())
@@ -157,6 +158,8 @@ def test_features_of_zero_have_no_relative_distance(equivariant):
     [
         ({"transform": "shear"}, "translation, scale, rotation"),
         ({"values": []}, "at least one each"),
+        ({"values": [1, np.nan]}, "`values` are not finite"),
+        ({"fill": (1, 2, 3)}, "one per channel"),
         ({"layers": []}, "at least one each"),
         ({"layers": ["nowhere"]}, "has no layer 'nowhere'"),
         ({"transform": "scale", "values": [0.0]}, "above 0"),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from allconv import architectures, models, netdeconv, paper
+from allconv import architectures, models, netdeconv, networks, paper
 
 # Weights and biases by hand from the layer lists of the paper's Tables 1, 2, 5 and 6.
 PARAMETERS = {
@@ -173,6 +173,16 @@ def test_builders_are_named_as_in_the_table():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.build(**{"name": "all_cnn_c", **arguments})
+
+
+@pytest.mark.parametrize("name", ["all_cnn_c", "zfnet_32", "resnet18_cifar"])
+def test_channels_first_is_refused(name):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"channels last. .*'channels_first'"):
+            networks.build(name)
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 @pytest.mark.parametrize("name", CIFAR)

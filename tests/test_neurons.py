@@ -195,6 +195,16 @@ def test_a_class_is_its_logit(head, reference):
     )
 
 
+def test_channels_first_and_what_is_no_name_are_refused():
+    inputs = keras.Input((3, 8, 8))
+    first = layers.Conv2D(5, 3, data_format="channels_first", name="first")(inputs)
+    model = keras.Model(inputs, layers.Dense(4)(layers.Flatten()(first)))
+    with pytest.raises(ValueError, match="'first' has its channels first"):
+        Explainer(model, "guided", layer="first")
+    with pytest.raises(ValueError, match=r"by its name, .* Received: 2"):
+        Explainer(chain(layers.ReLU()), "guided", layer=2)
+
+
 def test_softmax_over_another_axis_is_refused():
     model = chain(layers.Conv2D(2, 3, activation="relu"), layers.Softmax(axis=1))
     with pytest.raises(ValueError, match="another axis than the last"):

@@ -75,8 +75,9 @@ def test_logits_taken_for_probabilities(images):
     assert probes.classes_of(None, rounded).shape == (2,)
     with pytest.raises(ValueError, match=r"a list of names. Received: 'conv'"):
         probes.reader(model, "conv")
+    broken = keras.Sequential([model, layers.Rescaling(np.inf)])
     with pytest.raises(ValueError, match="outputs are not finite"):
-        occlusion(model, images * np.nan, 3, 1, 0, from_logits=True)
+        occlusion(broken, images, 3, 1, 0, from_logits=True)
     sure = keras.Sequential([model, layers.Softmax()])
     with pytest.raises(ValueError, match=r"softmax.*Received: from_logits=True"):
         occlusion(sure, images, 3, 1, 0, from_logits=True)

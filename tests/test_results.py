@@ -40,6 +40,7 @@ def test_mean_and_sample_deviation():
     three = [record(seed=s, error=e) for s, e in enumerate((9.0, 10.0, 11.0))]
     assert row(three)["our error %"] == "10.00 ± 1.00"
     assert row(three)["n"] == "3"
+    assert str(results.summarise(iter(three), "all_cnn_c")) == "10.00 ± 1.00"
 
 
 def test_diverged_runs_are_counted_not_dropped():
