@@ -233,6 +233,11 @@ def _train(arguments) -> None:
     if arguments.snapshots:
         from allconv.evolution import Snapshots
 
+        if max(arguments.snapshots) > preset.epochs:
+            raise ValueError(
+                f"--snapshots should be epochs up to {preset.epochs}, the last of "
+                f"{preset.name}. Received: {max(arguments.snapshots)}"
+            )
         callbacks.append(Snapshots(folder, arguments.snapshots))
     if arguments.tensorboard:
         if importlib.util.find_spec("tensorboard") is None:

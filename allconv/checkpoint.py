@@ -78,10 +78,20 @@ def write(path: Path, arrays: Arrays, meta: object, compress: bool = False) -> N
 
     Args:
         path: The file; its folder exists.
-        arrays: Arrays of any numeric dtype and shape. A `/` in a name makes a group.
+        arrays: Arrays of NumPy's own numeric dtypes, of any shape. A `/` in a name
+            makes a group.
         meta: Anything that `json.dumps` takes.
         compress: Whether to deflate the arrays, which takes a second or so.
+
+    Raises:
+        ValueError: If an array has a dtype that HDF5 would not give back, bfloat16 say.
     """
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.kind not in "biufc":
+            raise ValueError(
+                f"A file cannot hold {name!r}: it is of dtype {array.dtype}. Make it "
+                "float32, say."
+            )
     meta = json.loads(json.dumps(meta))  # its keys as `read` gives them back
     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
     memory = io.BytesIO()
@@ -168,7 +178,7 @@ def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
         try:
             return read(path)
         except DamagedFileError as error:
-            warnings.warn(f"{error} The one before it is used.", stacklevel=2)
+            warnings.warn(f"{error} It is passed over.", stacklevel=2)
     if candidates:
         raise DamagedFileError(
             f"Every checkpoint in {folder} is damaged "

@@ -130,7 +130,8 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     """A hash of labelled images that does not depend on their order.
 
     Returns:
-        64 hex digits: the sum, modulo 2**256, of each example's SHA-256.
+        64 hex digits: the sum, modulo 2**256, of each example's SHA-256. (A run does
+        depend on the order, and keeps a hash of its own of that: `Inputs.prints`.)
     """
     total = 0
     for image, label in zip(images, labels, strict=True):

@@ -1,6 +1,7 @@
 """The arrays of one preset: loaded, split, preprocessed."""
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ class Inputs:
             arrays are the held-out training images where the preset asks for it.
         split: `"test"` or `"hold_out"`: what `x_test` is.
         preprocessor: The fitted preprocessing.
-        prints: Fingerprints of the raw training and test images.
+        prints: Fingerprints of the raw training and test images, which do not depend on
+            their order; and `"order"`, which does, of the training images.
         steps: Steps per epoch.
     """
 
@@ -38,6 +40,7 @@ class Inputs:
         self.prints = {
             "train": data.fingerprint(x, y),
             self.split: data.fingerprint(x_test, y_test),
+            "order": hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest(),
         }
         self.steps = pipeline.steps_per_epoch(len(x), preset.batch_size)
         self.preprocessor = fitted(

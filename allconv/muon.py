@@ -32,7 +32,7 @@ class Muon(keras.optimizers.SGD):
         **kwargs: see `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: if there is no momentum.
+        ValueError: if there is no momentum, or `hidden` names what is not trained.
     """
 
     def __init__(
@@ -47,6 +47,10 @@ class Muon(keras.optimizers.SGD):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         if not momentum:
             raise ValueError(f"`momentum` should be above 0. Received: {momentum}")
+        if isinstance(hidden, str):
+            raise ValueError(
+                f"`hidden` should be a list of paths. Received: {hidden!r}"
+            )
         self.hidden, self.factor = tuple(hidden), factor
         self._orthogonal = keras.optimizers.Muon().zeropower_via_newtonschulz5
 
@@ -55,6 +59,11 @@ class Muon(keras.optimizers.SGD):
 
     def build(self, variables: list) -> None:
         super().build(variables)
+        if unknown := set(self.hidden) - {v.path for v in variables}:
+            raise ValueError(
+                "`hidden` should be paths of trained variables. "
+                f"Received: {', '.join(sorted(unknown))}"
+            )
         self._turning = {i for i, v in enumerate(variables) if v.path in self.hidden}
 
     def update_step(self, gradient, variable, learning_rate) -> None:

@@ -53,9 +53,17 @@ def batches(
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`.
+
+    Raises:
+        ValueError: If there is not one label for each image.
     """
     images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
     n = int(images.shape[0])
+    if labels.shape != (n,):
+        raise ValueError(
+            f"Labels should be {n} integers, one for each image. "
+            f"Received: {labels.shape}"
+        )
     per_epoch = steps_per_epoch(n, batch_size)
 
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

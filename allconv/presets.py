@@ -8,9 +8,6 @@ from dataclasses import replace
 from allconv import architectures
 from allconv.recipe import Preset
 
-# The paper tries these on each network and reports the best; which won is unpublished.
-LEARNING_RATES = (0.25, 0.1, 0.05, 0.01)
-
 PAPER = Preset("all_cnn_c", "all_cnn_c")
 
 # Table 3 of Zeiler & Fergus at the size of CIFAR: rate and momentum theirs; no dropout,

@@ -53,7 +53,8 @@ class Preset:
             on the middle `size` x `size` pixels of each (shifted) image; empty: on all.
         epochs: Passes over the training images.
         batch_size: Images a step. Not in the paper; 256 in the public Caffe run.
-        learning_rate: Of SGD: the first (`"steps"`) or the largest (`"linear"`).
+        learning_rate: Of SGD: the first (`"steps"`) or the largest (`"linear"`). The
+            paper tries 0.25, 0.1, 0.05 and 0.01 on each network and reports the best.
         schedule: `"steps"`: times 0.1 at each of `milestones`. `"linear"`: from 0 up
             over `warmup` of the steps, then straight down to 0. `"cosine"`: down to 0
             along half a cosine.
@@ -173,20 +174,37 @@ def check(preset: Preset) -> None:
         ("muon", 0, 1e3),
         ("weight_decay", 0, 1),
         ("warmup", 0, 1),
+        ("dropout", 0, 1),
         ("score_bias", 0, 1e3),
         ("label_smoothing", 0, 1),
         ("hold_out", 0, 49_999),
         ("validate_every", 0, 1e6),
     ):
         value = getattr(preset, field)
-        if not low <= value <= high:
+        if not _is_number(value) or not low <= value <= high:
             raise ValueError(
-                f"`{field}` should be from {low} to {high:g}. Received: {value!r}"
+                f"`{field}` should be a number from {low} to {high:g}. "
+                f"Received: {value!r}"
             )
     for field in ("epochs", "batch_size", "hold_out", "validate_every", "train_size"):
         value = getattr(preset, field)
-        if value is not None and not isinstance(value, int):
+        if value is not None and type(value) is not int:
             raise ValueError(f"`{field}` should be an integer. Received: {value!r}")
+    for field in ("nesterov", "jit_compile"):
+        value = getattr(preset, field)
+        if type(value) is not bool:
+            raise ValueError(f"`{field}` should be true or false. Received: {value!r}")
+    if not all(_is_number(m) and 0 <= m < 1e6 for m in preset.milestones):
+        raise ValueError(
+            f"`milestones` should be epochs, from 0. Received: {preset.milestones!r}"
+        )
+    pairs = all(isinstance(w, tuple | list) and len(w) == 2 for w in preset.windows)
+    epochs = [epoch for epoch, _ in preset.windows] if pairs else [-1]
+    if epochs and (epochs[0] != 0 or epochs != sorted(set(epochs))):
+        raise ValueError(
+            "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
+            f"Received: {preset.windows!r}"
+        )
     for field, value in preset.as_dict().items():
         try:
             json.dumps(value)
@@ -211,12 +229,6 @@ def check(preset: Preset) -> None:
             f"Received: architecture={preset.architecture!r}, norm={preset.norm!r}, "
             f"momentum={preset.momentum!r}"
         )
-    epochs = [epoch for epoch, _ in preset.windows]
-    if epochs and (epochs[0] != 0 or epochs != sorted(epochs)):
-        raise ValueError(
-            "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
-            f"Received: {preset.windows!r}"
-        )
     smallest = 1
     if preset.architecture in architectures.NAMES:
         smallest = architectures.smallest_input(preset.architecture)
@@ -229,3 +241,7 @@ def check(preset: Preset) -> None:
             f"which {preset.architecture} needs, to 32, which all images have. "
             f"Received: {preset.windows!r}"
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -55,7 +55,7 @@ def run(
         folder: Of this run; None: `runs/<preset>-seed<seed>`. Holds the last two
             checkpoints, then the finished weights and `record.json`.
         data_dir: As in `data.load`.
-        callbacks: Further Keras callbacks, passed to `fit`.
+        callbacks: Further Keras callbacks, passed to `fit`. None may end the training.
         csv: Whether to keep the history as `history.csv` too.
         progress: Whether to show a progress bar (a line an epoch where the output is
             no terminal).
@@ -65,15 +65,18 @@ def run(
 
     Raises:
         ValueError: If the preset or the seed cannot be followed.
-        RuntimeError: If the folder holds another run, or another process works in it.
+        RuntimeError: If the folder holds another run, another process works in it, or
+            a callback ended the training, which the next call goes on with.
         DamagedFileError: If every checkpoint there is damaged.
         Interrupted: On SIGINT or SIGTERM; the same call goes on later, or gives the
             record.
     """
     check(preset)
     networks.check(preset.architecture)
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"`seed` should be from 0 to 2**31 - 1. Received: {seed!r}")
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise ValueError(
+            f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
+        )
     folder = Path(folder or Path("runs") / f"{preset.name}-seed{seed}")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -100,6 +103,12 @@ def run(
             restore(model, checkpoint.load_latest(folder))
         result = None
         if status == "finished":
+            if len(keeper.history) < preset.epochs:
+                raise RuntimeError(
+                    f"A callback ended the run in {folder} after epoch "
+                    f"{len(keeper.history)} of {preset.epochs}. For fewer epochs use "
+                    "`recipe.shorten`."
+                )
             result = evaluate(model, inputs.x_test, inputs.y_test)
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
         outcome = record(status, identity, keeper, result, inputs.split, model)
@@ -209,6 +218,10 @@ def resume(
     if saved is None:
         return [], []
     _, meta = saved
+    if "identity" not in meta:
+        raise RuntimeError(
+            f"The newest checkpoint in {folder} is of no run. Train in another folder."
+        )
     _same_run(folder, identity, meta["identity"])
     then = meta["environment"]
     changed = sorted(k for k, now in made_with.items() if now != then.get(k))
@@ -266,7 +279,7 @@ def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
     try:
         outcome = json.loads(path.read_text())
         then = {"preset": outcome["preset"], "seed": outcome["seed"]}
-        complete(then["preset"])
+        complete(then["preset"]), outcome["status"]
     except (ValueError, KeyError, TypeError) as error:
         raise RuntimeError(
             f"{path} is no record of a run ({error}). Move it away, or name another "

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import hypothesis
+import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -118,8 +119,15 @@ def test_a_damaged_newest_gives_the_one_before_with_a_warning(tmp_path):
         checkpoint.save(tmp_path, epoch, EXAMPLE, {})
     newest = checkpoint.files(tmp_path)[0]
     newest.write_bytes(newest.read_bytes()[:-9])
-    with pytest.warns(UserWarning, match=r"epoch-0002\.h5 is damaged.*one before"):
+    with pytest.warns(UserWarning, match=r"epoch-0002\.h5 is damaged.*passed over"):
         assert checkpoint.load_latest(tmp_path)[1]["epoch"] == 1
+
+
+def test_what_hdf5_would_not_give_back_is_refused(tmp_path):
+    array = np.asarray(keras.ops.ones(3, "bfloat16"))
+    with pytest.raises(ValueError, match="cannot hold 'w': it is of dtype bfloat16"):
+        checkpoint.write(tmp_path / "x.h5", {"w": array}, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_newest_that_cannot_be_read_now_is_not_passed_over(tmp_path, monkeypatch):

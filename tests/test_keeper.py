@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -176,6 +177,41 @@ def test_another_preset_over_checkpoints_is_refused(tmp_path):
     meta["identity"]["preset"]["mixup"] = 0.5  # of a version that has such a field
     checkpoint.write(newest, arrays, meta)
     with pytest.raises(RuntimeError, match=r"mixup \(0.5 there, None asked for\)"):
+        run(tmp_path)
+
+
+def test_a_run_that_a_callback_ends_is_not_finished(tmp_path, finished):
+    _, record = finished
+
+    class End(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    for epoch in (1, 2):
+        with pytest.raises(RuntimeError, match=rf"ended the run .* epoch {epoch} of 3"):
+            run(tmp_path, callbacks=[End()])
+    assert not (tmp_path / "record.json").exists()
+    assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+
+
+def test_the_same_images_in_another_order_are_other_data(tmp_path, monkeypatch):
+    with pytest.raises(keeper.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(1)])
+    (x, y), test = data.load("shapes")
+    order = np.arange(len(x))
+    order[:2] = 1, 0
+    load = mock.Mock(return_value=((x[order], y[order]), test))
+    monkeypatch.setattr(data, "load", load)
+    with pytest.raises(RuntimeError, match="differs in data"):
+        run(tmp_path)
+
+
+def test_what_is_no_checkpoint_and_no_record_is_named(tmp_path):
+    checkpoint.save(tmp_path, 1, {"a": np.zeros(2)}, {})
+    with pytest.raises(RuntimeError, match=r"newest checkpoint .* is of no run"):
+        run(tmp_path)
+    (tmp_path / "record.json").write_text('{"preset": {}, "seed": 3}')
+    with pytest.raises(RuntimeError, match="is no record of a run"):
         run(tmp_path)
 
 

@@ -80,3 +80,10 @@ def test_its_configuration_makes_the_same_optimizer():
 def test_no_momentum_is_refused():
     with pytest.raises(ValueError, match=r"`momentum` should be above 0. Received: 0"):
         Muon(0.1, 0.0)
+
+
+def test_names_of_no_variable_are_refused():
+    with pytest.raises(ValueError, match=r"a list of paths. Received: 'a/kernel'"):
+        Muon(hidden="a/kernel")
+    with pytest.raises(ValueError, match=r"paths of trained variables. .*: kernal"):
+        Muon(hidden=["kernal"]).build([keras.Variable(np.ones((2, 2)), name="kernel")])

@@ -163,6 +163,12 @@ def test_bad_batch_size():
         take(1, batch_size=0)
 
 
+def test_each_image_has_one_label():
+    for labels in (np.zeros(4, int), np.zeros(6, int), np.zeros((5, 1), int)):
+        with pytest.raises(ValueError, match=r"be 5 integers, one .*\("):
+            pipeline.batches(np.zeros((5, 4, 4, 3)), labels, seed=0, batch_size=2)
+
+
 def test_in_order_gives_the_arrays_back_whatever_the_batch():
     x, y = np.arange(10.0).reshape(5, 2), np.arange(5)
     pairs = list(pipeline.in_order(x, y, batch_size=2))

@@ -32,10 +32,21 @@ def test_a_shortened_recipe_ends_on_whole_images(epochs):
     [
         (
             {"learning_rate": np.float32(0.02)},
-            "`learning_rate` should be what",
+            "`learning_rate` should be a number from 0 to 1000. Received: np.float32",
         ),
         ({"train_size": np.int64(32)}, "`train_size` should be an integer"),
         ({"train_size": 32.5}, "`train_size` should be an integer"),
+        ({"epochs": True}, "`epochs` should be a number from 1"),
+        ({"train_size": True}, "`train_size` should be an integer"),
+        ({"learning_rate": "0.1"}, "`learning_rate` should be a number"),
+        ({"dropout": 2.0}, "`dropout` should be a number from 0 to 1"),
+        ({"dropout": float("nan")}, "`dropout` should be a number from 0 to 1"),
+        ({"nesterov": "no"}, "`nesterov` should be true or false"),
+        ({"milestones": (200, float("nan"))}, "`milestones` should be epochs"),
+        ({"milestones": (-5,)}, "`milestones` should be epochs"),
+        ({"windows": (24,)}, "`windows` should be .epoch, size. pairs"),
+        ({"windows": ((0, 24), (0, 32))}, "`windows` should be .epoch, size. pairs"),
+        ({"initializer": ["glorot_uniform", {1}]}, "`initializer` should be what a"),
         ({"windows": ((0, 24.5),)}, "`windows` should have whole epochs"),
         ({"windows": ((0, 4),)}, "sizes from 9 pixels, which all_cnn_c needs, to 32"),
     ],
@@ -55,7 +66,7 @@ def test_every_network_of_table_3_has_the_papers_recipe():
     assert presets.PAPER.weight_decay == 0.001
     assert presets.PAPER.epochs == 350
     assert presets.PAPER.milestones == (200, 250, 300)
-    assert presets.PAPER.learning_rate in presets.LEARNING_RATES
+    assert presets.PAPER.learning_rate == 0.05
 
 
 def test_every_preset_can_be_followed():

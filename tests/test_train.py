@@ -26,7 +26,7 @@ def test_a_record_says_what_was_done(finished):
     assert record["parameters"] == 839_242
     assert [row["epoch"] for row in record["history"]] == [1, 2, 3]
     assert ["val_loss" in row for row in record["history"]] == [False, True, False]
-    assert set(record["data"]) == {"train", "hold_out"}
+    assert set(record["data"]) == {"train", "hold_out", "order"}
     assert record["environment"]["keras"] == keras.__version__
     header, *rows = (folder / "history.csv").read_text().splitlines()
     assert header.startswith("epoch,accuracy,loss")
@@ -97,10 +97,10 @@ def test_class_scores_that_start_on_are_on_and_learn():
         ({"hold_out": 5000}, "`hold_out` should leave some of the 5000"),
         ({"epochs": 2.5}, "`epochs` should be an integer"),
         ({"precision": "mixed_float16"}, "`precision` should be one of"),
-        ({"epochs": 0}, "`epochs` should be from 1"),
+        ({"epochs": 0}, "`epochs` should be a number from 1"),
         ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are rectified"),
         ({"muon": 0.3}, "`muon` is for the All-CNN networks with norm"),
-        ({"momentum": 1.5}, "`momentum` should be from 0 to 1"),
+        ({"momentum": 1.5}, "`momentum` should be a number from 0 to 1"),
         ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
         ({"batch_size": 97}, "`batch_size` should be from 1 to the 96"),
     ],
@@ -111,8 +111,9 @@ def test_presets_that_cannot_be_followed(tmp_path, change, message):
 
 
 def test_bad_seed_and_preset_name(tmp_path):
-    with pytest.raises(ValueError, match=r"`seed` should be from 0 to 2\*\*31 - 1"):
-        run(tmp_path, seed=-1)
+    for seed in (-1, True, 1.0):
+        with pytest.raises(ValueError, match=rf"from 0 to .* Received: {seed}"):
+            run(tmp_path, seed=seed)
     with pytest.raises(ValueError, match="There is no preset 'nope'"):
         presets.get("nope")
 
