@@ -23,8 +23,17 @@ def patch_rows(images: np.ndarray, size: int) -> np.ndarray:
     Returns:
         float32 `(tiles, size * size * channels)`, in the order of a kernel's weights
         (row, column, channel). Pixels that fill no tile are left out.
+
+    Raises:
+        ValueError: If no tile fits into the images.
     """
-    cut = whitening.patches(np.asarray(images, "float32"), (size, size), (size, size))
+    images = np.asarray(images, "float32")
+    if images.ndim != 4 or not 1 <= size <= min(images.shape[1:3]):
+        raise ValueError(
+            "`size` should be from 1 to the width of images (n, height, width, "
+            f"channels). Received: size={size}, images of shape {images.shape}"
+        )
+    cut = whitening.patches(images, (size, size), (size, size))
     return whitening.interleave(cut, 1)[:, 0].numpy()
 
 
@@ -71,11 +80,20 @@ def whitener(
 
     Returns:
         A symmetric matrix of the same shape.
+
+    Raises:
+        ValueError: If the exact root does not exist: the rows were too few, say.
     """
     ridged = matrix + epsilon * np.eye(len(matrix))
     if iterations is not None:
         return whitening.inverse_root(ridged, iterations).numpy()
     values, vectors = np.linalg.eigh(ridged)
+    if values[0] <= len(ridged) * np.finfo(values.dtype).eps * values[-1]:
+        raise ValueError(
+            "The covariance plus `epsilon` should have positive eigenvalues: take more "
+            f"rows than features, or a larger epsilon. Received: {values[0]:.3g} to "
+            f"{values[-1]:.3g}"
+        )
     return vectors / np.sqrt(values) @ vectors.T
 
 
@@ -163,7 +181,8 @@ def one_step(rows: np.ndarray, steps: int = 1000) -> dict[str, np.ndarray]:
         By label: the losses of `descend`, as fractions of the first.
 
     Raises:
-        ValueError: As `centre_surround`, or if a pixel is the same in all patches.
+        ValueError: As `centre_surround` and `whitener`, or if a pixel is the same in
+            all patches.
     """
     targets = centre_surround(rows)
     centred = np.asarray(rows - rows.mean(axis=0), "float64")

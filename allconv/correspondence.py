@@ -84,8 +84,8 @@ def load_parts(path: str | Path) -> Parts:
     for image, parts in images.items():
         if not isinstance(parts, dict) or not parts or parts.keys() != first.keys():
             raise ValueError(
-                f"{path}: every image should have the same parts, "
-                f"{list(first)}. Received: {image}: {parts}"
+                f"{path}: every image should have the same parts, one at least, each "
+                f"with its box. Received: {image}: {parts}"
             )
         for part, box in parts.items():
             whole = isinstance(box, list) and all(type(n) is int for n in box)

@@ -81,7 +81,7 @@ def loaded(model: keras.Model, path: str | Path) -> Iterator[keras.Model]:
     """Give a model the weights of a snapshot; put its own back at the end.
 
     Raises:
-        ValueError: If the snapshot is of another network.
+        ValueError: If the snapshot's weights are of other shapes.
     """
     own = model.get_weights()
     arrays, _ = checkpoint.read(Path(path))
@@ -158,12 +158,11 @@ def evolution(
             top = patches.top_activations(
                 model, images, layer, 1, batch_size=batch_size, progress=progress
             )[layer]
-            if channels.ndim != 1 or not all(
-                c in range(len(top.index)) for c in channels
-            ):
+            whole = channels.ndim == 1 and np.issubdtype(channels.dtype, np.integer)
+            if not whole or not all(0 <= c < len(top.index) for c in channels):
                 raise ValueError(
-                    f"`channels` should be from 0 to {len(top.index) - 1} for layer "
-                    f"{layer!r}. Received: channels={channels.tolist()}"
+                    f"`channels` should be integers from 0 to {len(top.index) - 1} for "
+                    f"layer {layer!r}. Received: channels={channels.tolist()}"
                 )
             top = top.select((channels, 0))
             places.append(top)

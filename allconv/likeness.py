@@ -24,7 +24,10 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         Arrays `(n,)`: `"rank"`, Spearman's correlation of the signed values;
         `"absolute rank"`, that of the magnitudes; `"ssim"`, the structural similarity
         of the magnitudes as they would be looked at: summed over the channels, each
-        map over its maximum. NaN where a map is constant.
+        map over its maximum. NaN where a map is constant or, of `"ssim"`, zero.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is not finite.
     """
     return {
         "rank": rank_correlation(a, b),
@@ -42,11 +45,25 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 array `(n,)`; NaN where a map is constant.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is not finite.
     """
+    a, b = _pair(a, b)
     x, y = (np.stack([_ranks(one.ravel()) for one in maps]) for maps in (a, b))
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
     with np.errstate(invalid="ignore"):
         return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
+
+
+def _pair(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError(
+            "Maps to compare should be finite and of one shape. "
+            f"Received: shapes {a.shape} and {b.shape}"
+        )
+    return a, b
 
 
 def _ranks(values):
@@ -64,7 +81,11 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         float64 array `(n,)`; NaN where a map is zero. The window is Gaussian, 11x11
         pixels or as large as the map.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is not finite.
     """
+    a, b = _pair(a, b)
 
     def look(maps):
         grey = np.abs(maps).sum(axis=-1, keepdims=True)

@@ -307,9 +307,7 @@ def filters_figure(
         limit = signed_limit(kernel)
         order = np.argsort(-stats.rms)
         for axis, i in zip(axes.flat, order, strict=False):
-            _show(
-                axis, signed_colours(kernel[..., i], limit), cmap="gray", vmin=0, vmax=1
-            )
+            _show(axis, signed_colours(kernel[..., i], limit))
             frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
             for spine in axis.spines.values():
                 spine.set(visible=frame is not None, color=frame, linewidth=2)
@@ -326,7 +324,12 @@ def filters_figure(
 
 
 def _show(axes: Axes, picture: np.ndarray, **options) -> AxesImage:
-    """A picture whose pixels stay squares: matplotlib would blend them where small."""
+    """A picture whose pixels stay squares: matplotlib would blend them where small.
+
+    A picture `(height, width, 1)` is grey.
+    """
+    if picture.ndim == 3 and picture.shape[-1] == 1:
+        picture = np.repeat(picture, 3, axis=-1)
     return axes.imshow(picture, interpolation="nearest", **options)
 
 

@@ -226,7 +226,9 @@ def _propagate(layer, node, field, path, image):
     if "Cropping2D" in names:
         return _window(field, (1, 1), (1, 1), [-before for before, _ in layer.cropping])
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
-    if window is None or len(window) != 2 or "Conv2DTranspose" in names:
+    steps = getattr(layer, "strides", None)  # `keras.ops` keeps what it was given
+    pairs = all(isinstance(p, tuple) and len(p) == 2 for p in (window, steps))
+    if not pairs or "Conv2DTranspose" in names:
         return refusal
     dilation = np.array(getattr(layer, "dilation_rate", (1, 1)))
     extent = (np.array(window) - 1) * dilation + 1

@@ -68,14 +68,17 @@ def randomisation_test(
         A `Randomisation`.
 
     Raises:
-        ValueError: If `order` is unknown, there is no seed, the model cannot be copied
-            or has weights outside of its layers, or maps are not finite or change
-            their shape.
+        ValueError: If `order` is unknown, there is no seed, the model cannot be copied,
+            has no weights or has some outside of its layers, or maps are not finite or
+            change their shape.
     """
     if not len(seeds):
         raise ValueError("`seeds` should hold at least one. Received: none")
-    trained = _checked(maps(model))
+    _check_order(order)
     layers = tuple(path for path, _ in reversed(weighted_layers(model)))
+    if not layers:
+        raise ValueError(f"{model.name} has no weights that could be randomised.")
+    trained = _checked(maps(model))
     first, scores = [], []
     with tqdm(total=len(seeds) * len(layers), unit="step", disable=not progress) as bar:
         for seed in seeds:
@@ -142,10 +145,7 @@ def randomisations(
     Raises:
         ValueError: As for `randomisation_test`.
     """
-    if order not in ORDERS:
-        raise ValueError(
-            f"`order` should be one of {', '.join(ORDERS)}. Received: order={order!r}"
-        )
+    _check_order(order)
     twin = _copy(model)
     for path, layer in reversed(weighted_layers(twin)):
         learned = layer.get_weights()
@@ -246,6 +246,13 @@ def _draws_from(seed):
         yield
     finally:
         random.setstate(state)
+
+
+def _check_order(order):
+    if order not in ORDERS:
+        raise ValueError(
+            f"`order` should be one of {', '.join(ORDERS)}. Received: order={order!r}"
+        )
 
 
 def _checked(maps, shape=None):

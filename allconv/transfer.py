@@ -84,7 +84,8 @@ def transfer(
         pooled in the same way.
 
     Raises:
-        ValueError: If a layer is unknown, or a class has too few images.
+        ValueError: If a layer is unknown, a class has too few images, or images or
+            features are not finite.
     """
     (x, y), (x_test, y_test) = (_labelled(*split) for split in (train, test))
     classes = np.unique(y)
@@ -120,9 +121,10 @@ def draw(labels: np.ndarray, per_class: int, folds: int, seed: int) -> np.ndarra
     Raises:
         ValueError: If a class has too few images.
     """
-    if per_class < 1 or folds < 1:
+    counts = (per_class, folds)
+    if any(not isinstance(n, int | np.integer) or n < 1 for n in counts):
         raise ValueError(
-            "`per_class` and `folds` should be at least 1. "
+            "`per_class` and `folds` should be integers of at least 1. "
             f"Received: per_class={per_class}, folds={folds}"
         )
     classes, counts = np.unique(labels, return_counts=True)
@@ -162,6 +164,7 @@ def features(
         raise ValueError(f"`length` should be at least 1. Received: length={length}")
     images = np.asarray(images)
     probes.batch_of(images[:1])
+    probes.check_finite(images, "The images")
     read = probes.reader(model, layers, preprocess)
 
     @tf.function(autograph=False)
@@ -174,7 +177,10 @@ def features(
         for batch in probes.batches(len(images), images, batch_size)
     ]
     whole = [np.concatenate(p)[: len(images)] for p in zip(*parts, strict=True)]
-    return dict(zip((PIXELS, *layers), whole, strict=True))
+    found = dict(zip((PIXELS, *layers), whole, strict=True))
+    for name, values in found.items():
+        probes.check_finite(values, f"The features of {name!r}")
+    return found
 
 
 def pool(maps: tf.Tensor, length: int) -> tf.Tensor:

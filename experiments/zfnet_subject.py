@@ -98,8 +98,7 @@ class Subject:
             return Classifier.load(path)
         for entry in weights.manifest():
             if entry["preset"] == preset:
-                released = weights.released(entry["architecture"], entry["dataset"])
-                return Classifier.load(released)
+                return Classifier.load(weights.file_of(entry))
         raise NotRunError(
             f"there are no weights of {preset}: `python -m allconv train {preset}`"
         )

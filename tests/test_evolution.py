@@ -122,6 +122,9 @@ def test_bad_evolution(trained, tmp_path):
         pass
     with pytest.raises(ValueError, match="from 0 to 2"):
         evolution(model, folder, images, "conv", [3], progress=False)
+    for channels in ([1.0], [True, False], []):
+        with pytest.raises(ValueError, match="integers from 0 to 2"):
+            evolution(model, folder, images, "conv", channels, progress=False)
     with pytest.raises(ValueError, match="has no map"):
         evolution(model, folder, images, "scores", [0], progress=False)
     with pytest.raises(ValueError, match="positive integers"):

@@ -109,6 +109,16 @@ def test_class_similarity_is_the_mean_over_pairs_of_classes():
         np.testing.assert_allclose(score, 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("measure", [likeness.rank_correlation, likeness.ssim])
+def test_maps_that_do_not_pair_up_are_refused(measure):
+    maps = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
+    broken = maps.copy()
+    broken[0, 1, 2, 0] = np.nan
+    for other in (broken, maps[:1], maps.reshape(2, 48)):
+        with pytest.raises(ValueError, match=r"finite and of one shape. .* and "):
+            measure(maps, other)
+
+
 def test_one_class_alone_is_refused():
     with pytest.raises(ValueError, match=r"at least two classes. .* \(1, 2, 3, 3, 1\)"):
         likeness.class_similarity(np.ones((1, 2, 3, 3, 1)))

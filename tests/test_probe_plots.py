@@ -140,6 +140,14 @@ def test_masks_figure_paints_each_part_and_leaves_the_images():
         assert (shown[top:bottom, left:right] == 0.5).all()
 
 
+def test_a_picture_of_one_channel_is_grey():
+    picture = np.linspace(0.25, 0.75, 64).reshape(1, 8, 8, 1)
+    boxes = np.array([[0, 0, 2, 2]])
+    axes = drawn(probe_plots.masks_figure(picture, {"eye": boxes})).axes
+    shown = axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, np.repeat(picture[0], 3, axis=-1), atol=1e-6)
+
+
 def test_strongest_figure_sets_nine_in_reading_order_on_one_scale():
     patches = RNG.random((2, 9, 5, 4, 3))
     patches[1, 3, 0] = np.nan

@@ -222,6 +222,12 @@ class Subclassed(keras.Model):
     pass
 
 
+def pooled_by_ops():
+    inputs = keras.Input((8, 8, 3))
+    pool = keras.src.ops.nn.MaxPool(2, name="max_pool")
+    return keras.Model(inputs, pool(inputs))
+
+
 @pytest.mark.parametrize(
     "model, layer, message",
     [
@@ -239,6 +245,7 @@ class Subclassed(keras.Model):
             "up",
             r"'up' \(Conv2DTranspose\) has no rule",
         ),
+        (pooled_by_ops, "max_pool", "'max_pool' .* has no rule"),
         (
             lambda: chain(layers.Softmax(axis=1, name="s")),
             "s",

@@ -260,6 +260,16 @@ class Scale(keras.Model):
             "`seeds` should hold at least one",
         ),
         (
+            lambda m: sanity.randomisation_test(m, lambda _: 1 / 0, order="random"),
+            "`order` should be one of cascading, independent. Received: order='random'",
+        ),
+        (
+            lambda _: sanity.randomisation_test(
+                keras.Sequential([keras.Input((2,)), layers.ReLU()], name="bare"), id
+            ),
+            "bare has no weights that could be randomised",
+        ),
+        (
             lambda m: sanity.randomise(m, ["bn"]),
             "No layer with weights is called 'bn'. Layers: first, block/conv",
         ),

@@ -170,7 +170,17 @@ def test_transfer_is_a_loop_over_folds_and_layers():
     "change, match",
     [
         ({"per_class": 11}, r"5 folds of 11 images .* need 55 of each; class 0 has 10"),
-        ({"per_class": 0}, "`per_class` and `folds` should be at least 1"),
+        ({"per_class": 0}, "`per_class` and `folds` should be integers of at"),
+        ({"per_class": 1.5}, "`per_class` and `folds` should be integers of at"),
+        (
+            {
+                "test": (
+                    np.array([np.ones((8, 8, 3)), np.full((8, 8, 3), np.nan)]),
+                    [0, 1],
+                )
+            },
+            "The images are not finite",
+        ),
         ({"layers": []}, "`layers` should name a layer"),
         ({"layers": ["pixels"]}, "none 'pixels'"),
         ({"layers": ["nowhere"]}, "nowhere"),
