@@ -245,7 +245,7 @@ def sign_distances(changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ((signs[i] != signs[j]).sum(), ((signs[i] | signs[j]) != 0).sum())
             for i, j in pairs
         ]
-    )
+    ).reshape(-1, 2)
     differ, changed = counts.T
     return differ / signs.shape[1], differ / np.maximum(changed, 1)
 

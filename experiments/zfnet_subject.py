@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from allconv import data, results, train, weights
+from allconv import data, results, train, weights, zfnet
 from allconv.classifier import Classifier
 
 NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
@@ -43,7 +43,12 @@ class Subject:
     @cached_property
     def classifier(self) -> Classifier:
         """The network and its preprocessing."""
-        return Classifier.load(self.file) if self.file else self.load(NETWORK)
+        found = Classifier.load(self.file) if self.file else self.load(NETWORK)
+        if found.meta["architecture"] not in zfnet.NAMES:
+            raise NotRunError(
+                f"{self.file} holds {found.meta['architecture']}, which is no ZFNet"
+            )
+        return found
 
     @property
     def model(self) -> keras.Model:

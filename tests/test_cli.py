@@ -95,7 +95,10 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "nope"), "There is no preset 'nope'. The presets are"),
         (("train", "tiny", "--seed", "-1"), "`seed` should be an integer from 0"),
         (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
-        (("train", "tiny", "--learning-rate", "-1"), "`learning_rate` should be a number from"),
+        (
+            ("train", "tiny", "--learning-rate", "-1"),
+            "`learning_rate` should be a number from",
+        ),
         (
             ("train", "tiny", "--precision", "mixed_float16"),
             "`precision` should be one",

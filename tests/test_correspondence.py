@@ -51,6 +51,7 @@ def test_sign_distances_are_of_signs(seed):
     scales = rng.uniform(0.1, 9, (4, 1))
     np.testing.assert_array_equal(sign_distances(change * scales), 0)
     np.testing.assert_array_equal(sign_distances(np.stack([change, -change])), 1)
+    assert np.shape(sign_distances(change[None])) == (2, 0)  # one row has no pair
 
 
 def net_of_known_signs():

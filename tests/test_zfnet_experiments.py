@@ -99,6 +99,14 @@ def test_every_figure_and_table_is_made(run, tmp_path):
     assert correspondence[4][-1] == "0.107 ± 0.017"
 
 
+def test_a_network_of_another_kind_is_not_looked_into(run, tmp_path):
+    model = networks.build("strided_cnn_a")
+    file, fitted = tmp_path / "other.h5", MeanStd().fit(TRAIN[0])
+    weights.save(file, model, "strided_cnn_a", fitted, "shapes", {})
+    (line,) = run("--weights", str(file), "--only", "invariance")["invariance"]
+    assert line.endswith("other.h5 holds strided_cnn_a, which is no ZFNet")
+
+
 def test_nothing_stands_in_for_what_is_missing(run, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
