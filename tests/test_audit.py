@@ -116,3 +116,10 @@ def test_model_without_a_rectifier():
     assert explain(pooled, images(), Rule(True, True, "spread")).any()
     first = chain(layers.Conv2D(2, 3, name="first"), layers.ReLU())
     assert explain(first, images(), layer="first").any()  # none below, but one above
+
+
+def test_a_slope_below_a_threshold_is_refused():
+    unit = layers.ReLU(negative_slope=0.5, threshold=1.1, name="odd")
+    model = chain(layers.Conv2D(2, 1), unit, layers.Dense(2))
+    with pytest.raises(ValueError, match=r"guided says nothing of .*odd \(Relu\)"):
+        explain(model, images(), "guided")

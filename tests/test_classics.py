@@ -255,3 +255,8 @@ def test_any_size_of_image_and_no_top():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         classics.build(**{"name": "vgg16_cifar", **arguments})
+
+
+def test_batch_normalisation_has_the_constants_of_the_authors_framework():
+    norm = classics.ResNet18CIFAR().get_layer("conv1_norm")
+    assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)

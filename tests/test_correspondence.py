@@ -226,3 +226,21 @@ def test_mask_leaves_the_images_alone():
     expected[0, 0, 1:] = (7, 8)
     np.testing.assert_array_equal(out, expected)
     assert images.max() == 1
+
+
+def test_random_boxes_are_anywhere_alike():
+    boxes = np.tile([0, 0, 2, 3], (4000, 1))
+    found = random_boxes(boxes, 5, 4, np.random.default_rng(0))
+    counts = np.zeros((3, 3))
+    np.add.at(counts, (found[:, 1], found[:, 0]), 1)
+    assert np.abs(counts / 4000 - 1 / 9).max() < 0.03
+
+
+def test_masked_images_are_preprocessed():
+    images = np.zeros((3, 4, 4, 1), "float32")
+    images[0, :2, :2], images[1, :2, :2], images[2, :2, :2] = 1, 5, -1
+    corner = {"corner": np.tile([0, 0, 2, 2], (3, 1))}
+    score, _ = correspondence(
+        net_of_known_signs(), images, corner, ["signs"], 0, preprocess=np.abs
+    )
+    np.testing.assert_array_equal(score.pairs, 0)

@@ -377,3 +377,12 @@ def test_bad_input():
         deconvnet.project(twins, "one/same")
     with pytest.raises(ValueError, match="no step for 'add', a Add"):
         deconvnet.reverse(keras.Model(inputs, layers.Add(name="add")([x, x])), image)
+
+
+def test_leaky_relu_by_name_has_keras_slope():
+    conv = layers.Conv2D(4, 3, activation="leaky_relu", name="c")
+    model = keras.Sequential([keras.Input((6, 6, 2)), conv, layers.Conv2D(2, 1)])
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 2)).astype("float32")
+    ours = deconvnet.reverse(model, x, "backprop", channel=0, position="all")
+    expected = saliency.backprop(model, x, channel=0, position="all")
+    np.testing.assert_allclose(ours, expected, atol=1e-5)

@@ -112,3 +112,10 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match=rf"Labels should be 2 .*: {received}"):
             score(np.eye(2), wrong)
+
+
+def test_the_loss_of_a_sure_mistake_and_of_small_logits():
+    sure = score(np.array([[0.0, 12]]), [0])
+    assert sure.loss == pytest.approx(12, rel=1e-4)
+    small = score(np.array([[0.9, 0.3]]), [0])
+    assert small.loss == pytest.approx(np.log1p(np.exp(-0.6)))

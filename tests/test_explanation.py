@@ -157,3 +157,13 @@ def test_wrong_input_is_one_line(capsys, files, tmp_path, arguments, message):
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out.json").exists()
+
+
+def test_white_is_the_input_of_a_white_pixel(capsys, files, tmp_path):
+    _, network, image = files
+    out = tmp_path / "out.png"
+    neuron = ("--layer", "conv", "--channel", 2, "--position", 3, 4)
+    which = ("--model", network, "--white", 1, "--rule", "backprop")
+    assert call(capsys, image, *which, *neuron, "-o", out)[0] == 0
+    arrays = np.load(out.with_suffix(".npz"))
+    np.testing.assert_allclose(arrays["map"] * 255, arrays["map_at_inputs"], rtol=1e-5)

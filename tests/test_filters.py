@@ -96,3 +96,10 @@ def test_bad_filters():
         silent(model, np.ones((2, 5, 5, 1)), "conv")
     with pytest.raises(ValueError, match="positive integer"):
         filter_statistics(np.zeros((3, 3, 1, 2)), 0)
+
+
+def test_images_are_preprocessed():
+    model = keras.Sequential([keras.Input((4, 4, 1)), layers.ReLU(name="r")])
+    images = -np.ones((2, 4, 4, 1))
+    assert silent(model, images, "r").all()
+    assert not silent(model, images, "r", preprocess=np.abs).any()

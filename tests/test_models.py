@@ -222,3 +222,9 @@ def test_an_initialiser_object_draws_anew_for_each_layer():
     assert kernels[0].shape == kernels[1].shape
     assert not np.array_equal(*kernels)
     assert np.std(kernels[0]) == pytest.approx((2 / (9 * 192)) ** 0.5, rel=0.05)
+
+
+def test_large_all_cnn_drops_more_and_more():
+    rates = [row.dropout for row in architectures.get("large_all_cnn").rows]
+    assert rates[3:6] == [0.1, 0.1, 0.0]
+    assert rates[12:] == [0.4, 0.4, 0.0, 0.5, 0.5, 0.0]

@@ -263,3 +263,9 @@ def test_bad_shapes(layer, shape, message):
 def test_a_kernel_larger_than_the_image_is_named():
     with pytest.raises(ValueError, match="reads 5 pixels along an axis of 3"):
         NetworkDeconvolution2D(4, 5, padding=0)(keras.Input((3, 8, 2)))
+
+
+def test_kernels_start_within_one_over_the_root_of_their_inputs():
+    layer = NetworkDeconvolution2D(64, 3)
+    layer.build((None, 8, 8, 16))
+    assert 0.95 < np.abs(layer.kernel).max() * np.sqrt(9 * 16) <= 1

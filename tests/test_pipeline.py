@@ -186,3 +186,15 @@ def test_no_tuner_holds_the_end_of_an_epoch_up():
         pipeline.in_order(x, batch_size=2),
     ):
         assert dataset.options().autotune.enabled is False
+
+
+def test_rows_columns_and_flips_are_drawn_apart():
+    places = np.stack(np.mgrid[1:16, 1:16], -1).astype(np.float32)
+    images = tf.constant(np.tile(places, (512, 1, 1, 1)))
+    out = augmented(images, AUGMENTATIONS["paper"], 0, 5).numpy()
+    rows, columns = np.moveaxis(out[:, 7, 7], -1, 0) - 8
+    flips = out[:, 7, 8, 1] < out[:, 7, 7, 1]
+    assert set(rows) == set(columns) == set(range(-5, 6))
+    assert np.bincount((rows + 5).astype(int)).min() > 20
+    together = np.corrcoef([rows, columns, flips])[np.triu_indices(3, 1)]
+    assert np.abs(together).max() < 0.2

@@ -157,3 +157,10 @@ def test_real_cifar10_is_whitened_as_the_paper_does(cifar10):
     flat = prepared(images).reshape(400, -1)
     after = np.linalg.eigvalsh(np.cov(flat.T, bias=True))
     np.testing.assert_allclose(after, np.sort(values / (values + 0.1)), atol=1e-2)
+
+
+def test_a_compact_matrix_is_rounded_to_the_nearest_unit():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
+    fitted = GCNZCA().fit(images)
+    again = GCNZCA.from_arrays(fitted.compact())
+    assert np.abs(again.zca.matrix - fitted.zca.matrix).max() < 1.51e-4

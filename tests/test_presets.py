@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from allconv import architectures, presets, recipe
+from allconv.recipe import AUGMENTATIONS, Augmentation
 
 
 def test_shortened_milestones_are_scaled():
@@ -72,3 +73,15 @@ def test_every_network_of_table_3_has_the_papers_recipe():
 def test_every_preset_can_be_followed():
     for preset in presets.PRESETS.values():
         recipe.check(preset)
+
+
+def test_constants_are_those_of_the_papers():
+    assert AUGMENTATIONS["paper"] == Augmentation(5, True, "CONSTANT")
+    assert AUGMENTATIONS["crop"] == Augmentation(4, True, "CONSTANT")
+    assert presets.PAPER.batch_size == 256  # of the public Caffe run
+    assert presets.ZFNET.weight_decay == 5e-4
+
+
+def test_windows_are_scaled_with_the_epochs():
+    longer = recipe.shorten(presets.get("fast_augmented"), 28)
+    assert longer.windows == ((0, 24), (20, 28), (26, 32))

@@ -78,3 +78,8 @@ def test_every_finished_network_is_a_named_point():
     points = {tuple(p) for line in axes.lines for p in line.get_xydata()}
     assert points == {(12.47, 20.0), (9.08, 15.0)}
     assert [text.get_text() for text in axes.texts] == ["A", "C"]
+
+
+def test_errors_are_means_over_seeds():
+    records = [record("model_a", 20.0), record("model_a", 23.0, seed=1)]
+    assert table3.errors(records) == {"model_a": 21.5}

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
-from allconv import inputs, presets, train
+from allconv import checkpoint, data, inputs, pipeline, presets, train
 from allconv.classifier import Classifier
 from allconv.evaluate import evaluate
+from allconv.preprocessing import MeanStd
+from allconv.recipe import AUGMENTATIONS
 from tests.runs import SMALL, run
 
 
@@ -143,3 +146,60 @@ def test_bfloat16_trains(tmp_path):
     record = run(tmp_path, replace(SMALL, precision="mixed_bfloat16", epochs=1))
     assert record["status"] == "finished"
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_optimizer_and_the_loss_are_the_recipes():
+    preset = replace(SMALL, momentum=0.7, nesterov=True, label_smoothing=0.1)
+    model = train.compiled(preset, inputs.Inputs(SMALL))
+    assert (model.optimizer.momentum, model.optimizer.nesterov) == (0.7, True)
+    assert model.loss.get_config()["label_smoothing"] == 0.1
+
+
+def test_hidden_kernels_turn_and_only_other_kernels_and_biases_decay():
+    preset = replace(SMALL, norm="batch", muon=0.3)
+    model = train.compiled(preset, inputs.Inputs(SMALL))
+    *hidden, last = [v.path for v in model.trainable_variables if v.name == "kernel"]
+    assert (model.optimizer.factor, list(model.optimizer.hidden)) == (0.3, hidden)
+    decaying = {v.path for v in model.trainable_variables if v.regularizer}
+    assert decaying == {last, last.replace("kernel", "bias")}
+
+
+def test_the_network_is_the_recipes():
+    changes = {"dropout": 0.5, "norm": "batch", "initializer": "zeros"}
+    preset = replace(SMALL, precision="mixed_bfloat16", **changes)
+    model = train.compiled(preset, inputs.Inputs(SMALL))
+    rates = [x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    assert rates == [0.1, 0.25, 0.25]
+    assert model.get_layer("conv1_norm").compute_dtype == "bfloat16"
+    assert not np.any(model.get_layer("conv1").kernel)
+
+
+def test_training_sees_the_batches_of_the_recipe(monkeypatch):
+    batches = mock.Mock(wraps=pipeline.batches)
+    monkeypatch.setattr(pipeline, "batches", batches)
+    preset = replace(SMALL, epochs=1, windows=((0, 24),), validate_every=0)
+    small = inputs.Inputs(preset)
+    train.fit(train.compiled(preset, small), small, preset, 5, 0, [])
+    seen = batches.call_args.kwargs
+    assert (seen["seed"], seen["windows"]) == (5, ((0, 24),))
+    assert seen["augmentation"] == AUGMENTATIONS["paper"]
+
+
+def test_the_preprocessing_is_fitted_to_the_training_images_alone():
+    (x, y), _ = data.load("shapes")
+    (x, _), _ = data.hold_out(x, y, SMALL.hold_out)
+    expected = MeanStd().fit(x[: SMALL.train_size])
+    found = inputs.Inputs(SMALL).preprocessor
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    np.testing.assert_array_equal(found.std, expected.std)
+
+
+def test_a_record_holds_the_loss_and_the_minutes(finished):
+    folder, record = finished
+    small = inputs.Inputs(SMALL)
+    model = Classifier.load(folder / "weights.h5").model
+    result = evaluate(model, small.x_test, small.y_test)
+    for measure in ("loss", "calibration_error"):
+        assert record[measure] == pytest.approx(getattr(result, measure), abs=1e-4)
+    _, meta = checkpoint.load_latest(folder)
+    assert record["minutes"] == round(sum(meta["seconds"]) / 60, 2)

@@ -205,3 +205,31 @@ def test_features_that_say_nothing_are_refused():
         transfer.ridge(np.ones((4, 3)), np.arange(4) % 2, np.arange(2))
     with pytest.raises(ValueError, match="finite"):
         transfer.ridge(np.full((4, 3), np.nan), np.arange(4) % 2, np.arange(2))
+
+
+def test_transfer_preprocesses_and_draws_by_its_seed():
+    model, (x, y), (x_test, y_test) = network(), examples(60), examples(22, seed=1)
+    found = transfer.transfer(
+        model,
+        (9 * x + 1, y),
+        (9 * x_test + 1, y_test),
+        ["conv"],
+        5,
+        folds=3,
+        length=16,
+        seed=4,
+        preprocess=lambda images: (images - 1) / 9,
+    )["conv"]
+    before, after = (
+        transfer.features(model, i, ["conv"], 16)["conv"] for i in (x, x_test)
+    )
+    lines = [
+        transfer.ridge(before[fold], y[fold], np.arange(4))
+        for fold in transfer.draw(y, 5, 3, 4)
+    ]
+    each = [
+        [(line.classify(after) == y_test)[y_test == c].mean() for c in range(4)]
+        for line in lines
+    ]
+    np.testing.assert_allclose(found.accuracy, 100 * np.mean(each, axis=1))
+    np.testing.assert_array_equal(found.penalty, [line.penalty for line in lines])

@@ -279,3 +279,13 @@ def test_layer_1_of_the_small_networks_starts_below_the_bound_and_the_rest_as_he
     assert np.std(model.get_layer("conv4").kernel) == pytest.approx(he, rel=0.02)
     same = zfnet.build("zfnet_32", kernel_initializer="zeros")
     assert not np.any(same.get_layer("conv1").kernel)
+
+
+def test_constants_are_those_of_the_papers():
+    config = LocalResponseNormalization().get_config()
+    expected = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75}
+    assert config.items() >= expected.items()
+    dropout = keras.layers.Dropout
+    rates = [x.rate for x in zfnet.ZFNet32().layers if isinstance(x, dropout)]
+    assert rates == [0.5, 0.5]
+    assert zfnet.NETWORKS["zfnet"].std == zfnet.NETWORKS["alexnet"].std == 1e-2
