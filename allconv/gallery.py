@@ -281,6 +281,11 @@ def _run(record: dict) -> str:
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = run_plots.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
+    else:
+        pictures += (
+            f"<p>A confusion matrix of {len(names)} classes cannot be read at this "
+            "size; the run's record has it.</p>"
+        )
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "

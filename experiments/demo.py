@@ -1,7 +1,7 @@
 """From nothing to a result and a picture: what `make demo` runs.
 
 Gets CIFAR-10, measures the released All-CNN-C on its test set (where none is released:
-trains the `quick` preset first), prints the paper's error beside ours, and draws what
+trains the `quick` preset first), prints the paper's errors beside ours, and draws what
 drives the network on some test images. Where nothing can be fetched, drawn shapes stand
 in for CIFAR-10, and it says so. Everything is reused by a second call.
 """
@@ -13,11 +13,12 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from allconv import data, paper, plots, presets, saliency, train, weights
+from allconv import data, paper, plots, presets, results, saliency, train, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
 
 FOLDER = Path("demo")
+RECORDS = Path(__file__).parent / "records"
 SCORES = "conv9"  # the class scores of All-CNN-C, before they are averaged
 RULES = ("backprop", "deconvnet", "guided")
 
@@ -46,7 +47,8 @@ def main() -> int:
         dataset = "shapes"
         _, (images, labels) = data.load(dataset)
         print(
-            f"   {error}\n   Going on with drawn shapes: no number below is CIFAR-10's."
+            f"   {error}\n   Going on with drawn shapes: nothing measured here is of "
+            "CIFAR-10."
         )
 
     print("2. All-CNN-C's error on the test set", flush=True)
@@ -56,14 +58,20 @@ def main() -> int:
         path = trained(dataset)
     classifier = Classifier.load(path)
     result = score(classifier.predict(images), labels)
-    recipe = classifier.meta["preset"]
-    print(f"   by the recipe {recipe}: {result.error:.2f} %", flush=True)
+    recipe, known = classifier.meta["preset"], classifier.meta.get("error")
+    recorded = "" if known is None else f" ({known:.2f} % were recorded)"
+    print(f"   by the recipe {recipe}: {result.error:.2f} %{recorded}", flush=True)
     if dataset == "cifar10":
         augmented = presets.get(recipe).augmentation != "none"
         table = paper.CIFAR10_AUGMENTED if augmented else paper.TABLE_3
         print(f"   the paper's, after 350 epochs: {table['all_cnn_c'].value:.2f} %")
 
-    print("3. What drives the network", flush=True)
+    print("3. All that was trained, from the records of the runs", flush=True)
+    records = results.read(RECORDS)
+    for name in results.TABLES:
+        done = [row for row in results.rows(name, records) if row["n"] != "0"]
+        print(f"\n{results.title(name)}\n\n{results.render(done)}")
+    print("\n4. What drives the network", flush=True)
     chosen = [int((labels == c).argmax()) for c in range(0, 10, 2)]
     pixels = images[chosen]
     inputs = classifier.preprocessor(pixels)

@@ -49,6 +49,16 @@ def test_tables(capsys, name, tmp_path):
     assert "not run" in out
 
 
+def test_a_table_needs_no_tensorflow():
+    code = (
+        "import sys; from allconv.__main__ import main\n"
+        "assert main(['table', 'cifar10']) == 0\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    folder = RECORDS.parent.parent
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
 def test_an_earlier_recipe_has_a_star_and_the_star_a_line(capsys, tmp_path):
     earlier = RECORDS / "fast_augmented_11-seed0.json"
     (tmp_path / earlier.name).write_bytes(earlier.read_bytes())

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -79,7 +81,8 @@ def test_demo_without_a_network_goes_on_with_shapes_and_says_so(
     monkeypatch.chdir(tmp_path)
     assert demo.main() == 0
     out = capsys.readouterr().out
-    assert "no number below is CIFAR-10's" in out
+    assert "nothing measured here is of CIFAR-10" in out
+    assert re.search(r"model_c_budget +6 .* 15\.\d\d ± 0\.\d\d +3 ", out)
     assert "training for some minutes" in out
     assert "8 of 8 rectifiers guided" in out
     picture = pictures.imread(tmp_path / "demo" / "rules.png")
@@ -123,6 +126,13 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     assert cli.main(["evaluate", "--all"]) == 1
     assert f"{entry['wrong'] - 100} were recorded" in capsys.readouterr().out
     listed.write_text(before)
+    with monkeypatch.context() as gone:
+        gone.setattr(data, "load", mock.Mock(side_effect=data.DataError("it is gone")))
+        assert cli.main(["evaluate", "--all"]) == 1
+        assert cli.main(["evaluate", "all_cnn_c", "--weights", str(listed)]) == 2
+    out, err = capsys.readouterr()
+    assert "not measured: it is gone" in out
+    assert "1 of 1 files were not measured" in err
     path = weights.RELEASED / entry["file"]
     arrays, meta = checkpoint.read(path)
     checkpoint.write(path, arrays, meta | {"error": meta["error"] + 1})

@@ -3,14 +3,26 @@
 import functools
 import hashlib
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from allconv import checkpoint, models, netdeconv, preprocessing, shapes, weights
+from allconv import (
+    architectures,
+    checkpoint,
+    models,
+    netdeconv,
+    preprocessing,
+    shapes,
+    weights,
+)
+from allconv.__main__ import TURNED
 from allconv.classifier import Classifier
-from allconv.evaluate import score
+from allconv.evaluate import evaluate, score
+
+RECORDS = Path(__file__).parent.parent / "experiments" / "records"
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +150,29 @@ def test_the_manifest_lists_what_lies_there():
         path = weights.RELEASED / name
         assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
         assert path.stat().st_size <= 4 * 2**20
+    budgets = {e["architecture"] for e in entries if e["preset"].endswith("_budget")}
+    assert budgets == set(architectures.NAMES[:12])
     for entry in entries:
+        record = json.loads(
+            (RECORDS / f"{entry['preset']}-seed{entry['seed']}.json").read_text()
+        )
+        assert entry["commit"] == record["commit"]
+        assert entry["error_in_float32"] == record["error"]
         _, meta = checkpoint.read(weights.RELEASED / entry["file"])
         for key in ("architecture", "dataset", "preset", "seed", "error"):
             assert meta[key] == entry[key]
+
+
+@pytest.mark.parametrize("builder", [models.AllCNNC, models.StridedCNNA])
+def test_a_released_network_has_the_recorded_error(cifar10, builder):
+    _, (images, labels) = cifar10
+    model = builder(weights="cifar10")
+    path = weights.released(model.name, "cifar10")
+    (entry,) = (e for e in weights.manifest() if e["file"] == path.name)
+    preprocessor = Classifier.load(path).preprocessor
+    found = evaluate(model, preprocessor(images), labels)
+    assert abs(found.wrong - entry["wrong"]) <= TURNED
+    assert entry["error"] == pytest.approx(entry["wrong"] / 100)
 
 
 def test_wrong_files_are_named(saved, tmp_path):
