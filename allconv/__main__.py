@@ -276,31 +276,36 @@ def _train(arguments) -> None:
 TURNED = 5
 
 
-def _evaluate(arguments) -> int:
-    from allconv import data, weights
-    from allconv.classifier import Classifier
-    from allconv.evaluate import score
+def _weight_files(arguments) -> dict[Path, dict | None]:
+    """The files to measure; with --all each with its entry in the manifest."""
+    from allconv import weights
 
-    recorded = {}
     if arguments.all:
         if arguments.model or arguments.weights or arguments.dataset:
             raise ValueError(
                 "--all measures every released file on its own data set: name neither "
                 "a network, nor weights, nor a data set."
             )
-        recorded = {weights.file_of(entry): entry for entry in weights.manifest()}
-        paths = list(recorded)
-        if not paths:
+        files = {weights.file_of(entry): entry for entry in weights.manifest()}
+        if not files:
             raise ValueError("No weight file is released yet; train one with `train`.")
-    elif arguments.weights:
-        paths = [Path(arguments.weights)]
-    elif arguments.model:
+        return files
+    if arguments.weights:
+        return {Path(arguments.weights): None}
+    if arguments.model:
         dataset = arguments.dataset or "cifar10"
-        paths = [weights.released(arguments.model, dataset)]
-    else:
-        raise ValueError("Name a network that `list` shows, or say --all.")
+        return {weights.released(arguments.model, dataset): None}
+    raise ValueError("Name a network that `list` shows, or say --all.")
+
+
+def _evaluate(arguments) -> int:
+    from allconv import data
+    from allconv.classifier import Classifier
+    from allconv.evaluate import score
+
+    files = _weight_files(arguments)
     differing = unmeasured = 0
-    for path in paths:
+    for path, entry in files.items():
         classifier = Classifier.load(path)
         meta = classifier.meta
         if arguments.model not in (None, meta["architecture"]):
@@ -317,7 +322,7 @@ def _evaluate(arguments) -> int:
         try:
             _, (images, labels) = data.load(dataset, arguments.data_dir)
         except data.DataError as error:
-            if not arguments.all:
+            if entry is None:
                 raise
             unmeasured += 1
             print(f"{meta['architecture']} on {dataset}: not measured: {error}")
@@ -331,8 +336,8 @@ def _evaluate(arguments) -> int:
         if arguments.mirrored:
             two_looks = score(classifier.predict(images, mirrored=True), labels)
             print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
-        if arguments.all:
-            wrong = recorded[path]["wrong"]
+        if entry is not None:
+            wrong = entry["wrong"]
             differing += abs(result.wrong - wrong) > TURNED
             same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
             print(f"  {meta['preset']}, seed {meta['seed']}: {same}")
@@ -343,7 +348,7 @@ def _evaluate(arguments) -> int:
             print(f"  {name:16}{error:6.1f} %")
     for count, what in ((differing, "differ"), (unmeasured, "were not measured")):
         if count:
-            print(f"allconv: {count} of {len(paths)} files {what}", file=sys.stderr)
+            print(f"allconv: {count} of {len(files)} files {what}", file=sys.stderr)
     return int(differing + unmeasured > 0)
 
 

@@ -12,6 +12,8 @@ wide (the paper averages over 6x6).
 
 from dataclasses import dataclass, replace
 
+from allconv.checks import check_choice
+
 CLASSES = -1  # stands for the number of classes in a row's `filters`
 
 
@@ -173,10 +175,7 @@ def get(name: str) -> Architecture:
     Raises:
         ValueError: If there is none.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
-        )
+    check_choice("name", name, NAMES)
     return ARCHITECTURES[name]
 
 

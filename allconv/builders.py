@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 
 from allconv import data
+from allconv.checks import check_choice
+from allconv.recipe import NORMS
 from allconv.runtime import unseeded
 from allconv.weights import load_into
 
@@ -112,10 +114,7 @@ def check_norm(norm: str) -> None:
     Raises:
         ValueError: Naming those that there are.
     """
-    if norm not in ("none", "batch", "deconv"):
-        raise ValueError(
-            f"`norm` should be 'none', 'batch' or 'deconv'. Received: norm={norm!r}"
-        )
+    check_choice("norm", norm, NORMS)
 
 
 def pool_map(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:

@@ -145,8 +145,9 @@ class ChannelDeconvolution(keras.layers.Layer):
 
     def folded(self) -> list:
         """Kernel and bias of that layer."""
-        kernel, bias = self._affine(*map(in_full, self._running()))
-        return [kernel[None, None].numpy() if self.spatial else kernel.numpy(), bias]
+        arrays = self._affine(*map(in_full, self._running()))
+        kernel, bias = (array.numpy() for array in arrays)
+        return [kernel[None, None] if self.spatial else kernel, bias]
 
     def compute_output_shape(self, input_shape):
         return input_shape

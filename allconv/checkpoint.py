@@ -66,9 +66,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what processes that were killed as they wrote have left in a folder."""
-    for left in Path(folder).glob(".*.tmp"):
+def sweep(folder: Path, name: str = "*") -> None:
+    """Delete what processes that were killed as they wrote a file have left behind."""
+    for left in Path(folder).glob(f".{name}.*.tmp"):
         if re.fullmatch(r"\..+\.\d+\.tmp", left.name) and left.is_file():
             left.unlink()
 

@@ -125,13 +125,10 @@ def parse(name: str, files: dict[str, bytes], path: Path) -> tuple[Split, Split]
     Raises:
         DataError: If a file is missing or holds a broken record.
     """
-    label_bytes = 2 if name == "cifar100" else 1
-    train = (
-        ["train.bin"]
-        if name == "cifar100"
-        else [f"{b}.bin" for b in CIFAR10_BATCHES[:5]]
-    )
-    test = ["test.bin"] if name == "cifar100" else ["test_batch.bin"]
+    label_bytes, train, test = {
+        "cifar10": (1, [f"{b}.bin" for b in CIFAR10_BATCHES[:5]], ["test_batch.bin"]),
+        "cifar100": (2, ["train.bin"], ["test.bin"]),
+    }[name]
     splits = []
     for names in (train, test):
         missing = [n for n in names if n not in files]

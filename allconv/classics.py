@@ -28,6 +28,7 @@ from allconv.builders import (
     own_initializer,
     pool_map,
 )
+from allconv.checks import check_choice
 from allconv.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
 
 
@@ -161,7 +162,7 @@ def build(
             as their kernels).
         norm: `"batch"`: batch normalisation after every convolution. `"deconv"`: every
             convolution, and the dense layer, is a layer of `netdeconv`;
-            `netdeconv.fold` makes it plain again. `"none"`: neither.
+            `folding.fold` makes it plain again. `"none"`: neither.
 
     Returns:
         An uncompiled functional `keras.Model`. Convolutions outside of blocks are named
@@ -305,10 +306,7 @@ class PerChannel(keras.initializers.Initializer):
 
 
 def _network(name: str) -> Network:
-    if name not in NETWORKS:
-        raise ValueError(
-            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
-        )
+    check_choice("name", name, NAMES)
     return NETWORKS[name]
 
 

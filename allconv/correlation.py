@@ -58,7 +58,7 @@ def layer_rows(model: keras.Model, name: str, images: np.ndarray) -> np.ndarray:
             f"Received: {name!r}, a {type(layer).__name__}"
         )
     below = keras.Model(model.inputs[0], layer.input)
-    return layer._sample(in_full(below(images, training=False))).numpy()
+    return layer.sample(in_full(below(images, training=False))).numpy()
 
 
 def covariance(rows: np.ndarray) -> np.ndarray:

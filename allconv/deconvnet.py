@@ -9,8 +9,8 @@ steps of the network in reverse.
     convolution   convolve with the transposed filters; biases play no part
 
 With other masks at the rectifiers, the same pass gives backprop and guided backprop.
-The steps are in `allconv.steps`. Nothing here is shared with `allconv.saliency`: the
-two are written apart so that they can check each other.
+The steps are in `allconv.steps`. No arithmetic here is shared with `allconv.saliency`:
+the two are written apart so that they can check each other.
 
 Pooling windows may overlap: what they send to one cell is added. Of equal maxima the
 first in reading order gets the signal, as in TensorFlow on a CPU. So a dead window,
@@ -25,6 +25,7 @@ import numpy as np
 from keras import layers
 
 from allconv import addresses, steps
+from allconv.checks import check_choice
 from allconv.neurons import place
 
 # Which masks a rule applies at a rectifier: (where it was active, where R > 0).
@@ -67,10 +68,10 @@ def reverse(
     Raises:
         ValueError: If an argument is none of these, or the model is not such a chain.
     """
-    _check("rule", rule, MASKS)
-    _check("seed", seed, ("one", "activation"))
-    _check("pool", pool, ("switch", "centre", "spread"))
-    _check("dead_windows", dead_windows, ("keep", "drop"))
+    check_choice("rule", rule, MASKS)
+    check_choice("seed", seed, ("one", "activation"))
+    check_choice("pool", pool, ("switch", "centre", "spread"))
+    check_choice("dead_windows", dead_windows, ("keep", "drop"))
     chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
     activations = _check_images(model, np.asarray(images))
     for step in chain:
@@ -321,7 +322,7 @@ def _check_neuron(shape, channel, position) -> None:
             f"Received: channel={channel!r}"
         )
     if isinstance(position, str):
-        _check("position", position, ("max", "all"))
+        check_choice("position", position, ("max", "all"))
     elif len(sizes) != 2 or not (
         len(position) == 2
         and all(_is_index(n, m) for n, m in zip(position, sizes, strict=True))
@@ -336,11 +337,3 @@ def _is_index(number, length) -> bool:
     array = np.asarray(number)
     whole = array.ndim == 0 and np.issubdtype(array.dtype, np.integer)
     return whole and 0 <= array < length
-
-
-def _check(name, value, choices) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` should be one of {', '.join(choices)}. "
-            f"Received: {name}={value!r}"
-        )

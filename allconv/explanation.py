@@ -151,7 +151,8 @@ def write(
     Raises:
         ValueError: As `saliency.explain`.
     """
-    address = {k: v for k, v in neuron.items() if v is not None}
+    neuron = {k: v for k, v in neuron.items() if v is not None}
+    address = dict(neuron)
     layer = address.pop("layer", None)
     explainer = saliency.Explainer(
         model, rule, layer=layer, image_shape=pixels.shape[1:]
@@ -173,7 +174,7 @@ def write(
     facts = {
         **settings,
         "rule": rule,
-        "neuron": {k: v for k, v in neuron.items() if v is not None},
+        "neuron": neuron,
         "index": index.tolist(),
         "activation": float(activation),
         "audit": str(explainer.audit),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image  # matplotlib's own dependency
+from PIL import Image
 
 from allconv import checkpoint, data, plots, receptive, results, run_plots, runtime
 from allconv.classifier import Classifier
@@ -27,7 +27,7 @@ from allconv.units import RULES, Units, convolutions, look
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
-SIDE, COLUMNS = 3, 16  # patches of a unit; units of a sheet: the template's as well
+SIDE, COLUMNS = 3, 16  # of a unit's patches; of units in a sheet
 # Lossless pictures of all colours would double the file for steps that no eye can see.
 COLOURS = 63  # steps from 0 to 1 of a channel of a picture
 GREYS = 15  # steps of a signed map on each side of zero
@@ -79,6 +79,8 @@ def write(
         "runs": _runs(records),
         "foot": _foot(),
         "data": "\n".join(scripts),
+        "side": str(SIDE),
+        "columns": str(COLUMNS),
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

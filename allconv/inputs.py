@@ -22,6 +22,10 @@ class Inputs:
         prints: Fingerprints of the raw training and test images, which do not depend on
             their order; and `"order"`, which does, of the training images.
         steps: Steps per epoch.
+        classes: Number of classes.
+
+    Raises:
+        ValueError: If `hold_out` and `train_size` leave nothing to train on.
     """
 
     def __init__(self, preset: Preset, data_dir: str | Path | None = None):

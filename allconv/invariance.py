@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from allconv import probes
+from allconv.checks import check_choice
 
 
 def translation(value: float, height: int, width: int) -> np.ndarray:
@@ -113,11 +114,7 @@ def invariance(
     """
     images = probes.batch_of(images)
     height, width, channels = images.shape[1:]
-    if transform not in TRANSFORMS:
-        raise ValueError(
-            f"`transform` should be one of {', '.join(TRANSFORMS)}. "
-            f"Received: transform={transform!r}"
-        )
+    check_choice("transform", transform, TRANSFORMS)
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not values.size or not layers:
         raise ValueError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from allconv import architectures
+from allconv import architectures, batchnorm
 from allconv.builders import (
     check_common,
     check_norm,
@@ -20,6 +20,7 @@ from allconv.builders import (
     own_initializer,
     pool_map,
 )
+from allconv.netdeconv import NetworkDeconvolution2D
 
 NAMES = architectures.NAMES
 
@@ -96,7 +97,7 @@ def build(
             x = layers.Dropout(row.dropout * dropout, name=named("dropout"))(x)
 
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="global_pool")(x)
+        x = pool_map(x, "avg")
         x = layers.Activation(
             classifier_activation or "linear", name="predictions", dtype="float32"
         )(x)
@@ -119,8 +120,6 @@ def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
         "name": label,
     }
     if norm == "deconv":
-        from allconv.netdeconv import NetworkDeconvolution2D
-
         x = NetworkDeconvolution2D(padding=row.padding, **arguments)(x)
     else:
         padding = "same" if row.kernel == 2 * row.padding + 1 else "valid"
@@ -129,9 +128,7 @@ def _convolve(x, row, classes, architecture, kernel_initializer, norm, label):
             padding = "valid"
         x = layers.Conv2D(padding=padding, use_bias=not normalised, **arguments)(x)
     if normalised:
-        from allconv.batchnorm import BatchNormalization
-
-        x = BatchNormalization(name=f"{label}_norm")(x)
+        x = batchnorm.BatchNormalization(name=f"{label}_norm")(x)
         if not architecture.negative_slope:
             x = layers.ReLU(name=f"{label}_relu")(x)
     if architecture.negative_slope:

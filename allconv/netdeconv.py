@@ -135,7 +135,7 @@ class NetworkDeconvolution2D(Whitening):
 
     def call(self, x, training=False):
         kernel, bias = self._whitened(
-            *self._statistics(lambda: self._sample(x), training)
+            *self._statistics(lambda: self.sample(x), training)
         )
         kernel, bias = tf.cast(kernel, x.dtype), tf.cast(bias, x.dtype)
         padding = self._plain_padding()
@@ -156,7 +156,7 @@ class NetworkDeconvolution2D(Whitening):
         single = self.kernel.shape[2] == 1 < self.groups
         return single and self.strides[0] == self.strides[1]
 
-    def _sample(self, x):
+    def sample(self, x):
         """Rows to take statistics from: `(rows, features)`, or that for each group."""
         strides = [stride * self.sampling_stride for stride in self.strides]
         channels = x.shape[-1]

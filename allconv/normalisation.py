@@ -4,10 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-PACKAGE = "allconv"
 
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="allconv")
 class LocalResponseNormalization(layers.Layer):
     """Divide each activation by the energy of its neighbours across feature maps.
 
@@ -68,7 +66,7 @@ class LocalResponseNormalization(layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="allconv")
 class MaxRMS(keras.constraints.Constraint):
     """Scale down each filter whose root mean square exceeds `max_rms` (section 3).
 

@@ -161,19 +161,3 @@ WHITENING = {
         ("mobilenet_v2", "cifar100", (15.88, 29.01, 66.31, 72.33, 67.52, 74.90)),
     )
 }
-
-CITATIONS = {
-    ALL_CNN: (
-        "J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller. Striving for "
-        "Simplicity: The All Convolutional Net. ICLR 2015 workshop. arXiv:1412.6806"
-    ),
-    ZFNET: (
-        "M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional "
-        "Networks. ECCV 2014. arXiv:1311.2901"
-    ),
-    NETDECONV: (
-        "C. Ye, M. Evanusa, H. He, A. Mitrokhin, T. Goldstein, J. A. Yorke, "
-        "C. Fermuller, Y. Aloimonos. Network Deconvolution. ICLR 2020. "
-        "arXiv:1905.11926"
-    ),
-}

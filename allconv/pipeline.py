@@ -78,7 +78,7 @@ def batches(
             shuffled = tf.random.experimental.index_shuffle(chosen, key, n - 1)
             mirrored = (shuffled + epoch) % 2 == 0
         else:
-            mirrored = _halves(seed, step, batch_size)
+            mirrored = _coins(seed, step, batch_size)
         window = None
         for first, size in windows:
             window = size if window is None else tf.where(epoch < first, window, size)
@@ -152,7 +152,7 @@ def move(
     return tf.gather(images, columns, axis=2, batch_dims=1)
 
 
-def _halves(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:
+def _coins(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:
     """A fair coin for each image of a step's batch, bool `(n,)`."""
     return tf.random.stateless_uniform([n, 1], _key(seed, _FLIP, step))[:, 0] < 0.5
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from allconv.checks import check_choice
+
 SHARES = ("row", "column", "all", "none")
 PAPER = 1.0  # white, between tiles
 BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
@@ -65,10 +67,7 @@ def shared_limits(
     Returns:
         float64 array `(rows, columns)`.
     """
-    if share not in SHARES:
-        raise ValueError(
-            f"`share` should be one of {', '.join(SHARES)}. Received: share={share!r}"
-        )
+    check_choice("share", share, SHARES)
     rows, columns = maps.shape[:2]
     limits = np.empty((rows, columns))
     for i in [slice(None)] if share in ("column", "all") else range(rows):

@@ -6,7 +6,7 @@ The paper's recipe (section 3.1) is one row; every other row is a `replace` of i
 from dataclasses import replace
 
 from allconv import architectures
-from allconv.recipe import Preset
+from allconv.recipe import NORMS, Preset
 
 PAPER = Preset("all_cnn_c", "all_cnn_c")
 
@@ -203,7 +203,7 @@ _ROWS = (
             initializer="he_normal",
             score_bias=BUDGET.score_bias if norm == "none" else 0.0,
         )
-        for norm in ("none", "batch", "deconv")
+        for norm in NORMS
     ),
     # Seconds, on drawn shapes: what the tests and the quick notebooks train.
     replace(

@@ -4,6 +4,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from allconv import architectures
+from allconv.checks import check_choice
+from allconv.preprocessing import KINDS
+
+NORMS = ("none", "batch", "deconv")
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,7 @@ class Preset:
 
     def as_dict(self) -> dict:
         """The fields as JSON would give them back."""
-        return {
-            **asdict(self),
-            "milestones": list(self.milestones),
-            "windows": [list(pair) for pair in self.windows],
-        }
+        return json.loads(json.dumps(asdict(self)))
 
 
 def complete(fields: dict) -> dict:
@@ -156,16 +156,12 @@ def check(preset: Preset) -> None:
     for field, allowed in (
         ("augmentation", tuple(AUGMENTATIONS)),
         ("schedule", ("steps", "linear", "cosine")),
-        ("preprocessing", ("gcn_zca", "mean_std")),
-        ("norm", ("none", "batch", "deconv")),
+        ("preprocessing", tuple(KINDS)),
+        ("norm", NORMS),
         # float16 needs a loss scale, whose skipped steps no epoch could account for.
         ("precision", ("float32", "mixed_bfloat16")),
     ):
-        value = getattr(preset, field)
-        if value not in allowed:
-            raise ValueError(
-                f"`{field}` should be one of {', '.join(allowed)}. Received: {value!r}"
-            )
+        check_choice(field, getattr(preset, field), allowed)
     for field, low, high in (
         ("epochs", 1, 1e6),
         ("batch_size", 1, 1e6),
@@ -205,7 +201,7 @@ def check(preset: Preset) -> None:
             "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
             f"Received: {preset.windows!r}"
         )
-    for field, value in preset.as_dict().items():
+    for field, value in asdict(preset).items():
         try:
             json.dumps(value)
         except TypeError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allconv import architectures, paper, presets
+from allconv.checks import check_choice
 from allconv.recipe import complete
 
 COLUMNS = (
@@ -187,10 +188,7 @@ def _parameters(preset: dict) -> int:
 
 def render(table: list[dict[str, str]], style: str = "text") -> str:
     """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`."""
-    if style not in STYLES:
-        raise ValueError(
-            f"`style` should be one of {', '.join(STYLES)}. Received: {style!r}"
-        )
+    check_choice("style", style, STYLES)
     return STYLES[style]([list(COLUMNS)] + [list(row.values()) for row in table])
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from allconv.checks import check_choice
+
 POOL_ROUTES = ("switch", "centre", "spread")
 
 
@@ -43,11 +45,7 @@ class Rule:
     pool: str = "switch"
 
     def __post_init__(self):
-        if self.pool not in POOL_ROUTES:
-            raise ValueError(
-                f"`pool` should be one of {', '.join(POOL_ROUTES)}. "
-                f"Received: pool={self.pool!r}"
-            )
+        check_choice("pool", self.pool, POOL_ROUTES)
 
     @property
     def name(self) -> str:

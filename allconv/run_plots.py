@@ -108,8 +108,8 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
         )
     totals = confusion.sum(axis=1, keepdims=True)
     share = 100 * np.divide(confusion, totals, where=totals > 0, out=confusion * 0)
-    figure = Figure(figsize=(0.42 * n + 1.2, 0.42 * n + 0.9), dpi=120)
-    figure.set_layout_engine("constrained")
+    size = (0.42 * n + 1.2, 0.42 * n + 0.9)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for i, j in np.ndindex(n, n):

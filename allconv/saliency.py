@@ -284,9 +284,7 @@ class Explainer:
 
 def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
     """The images as the model takes them: alone, in a list or in a dict."""
-    return tf.nest.map_structure(
-        lambda _: images, getattr(model, "_inputs_struct", images)
-    )
+    return tf.nest.map_structure(lambda _: images, getattr(model, "input", images))
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from allconv.checks import check_choice
 from allconv.likeness import compare
 from allconv.runtime import unseeded
 
@@ -74,7 +75,7 @@ def randomisation_test(
     """
     if not len(seeds):
         raise ValueError("`seeds` should hold at least one. Received: none")
-    _check_order(order)
+    check_choice("order", order, ORDERS)
     layers = tuple(path for path, _ in reversed(weighted_layers(model)))
     if not layers:
         raise ValueError(f"{model.name} has no weights that could be randomised.")
@@ -145,7 +146,7 @@ def randomisations(
     Raises:
         ValueError: As for `randomisation_test`.
     """
-    _check_order(order)
+    check_choice("order", order, ORDERS)
     twin = _copy(model)
     for path, layer in reversed(weighted_layers(twin)):
         learned = layer.get_weights()
@@ -246,13 +247,6 @@ def _draws_from(seed):
         yield
     finally:
         random.setstate(state)
-
-
-def _check_order(order):
-    if order not in ORDERS:
-        raise ValueError(
-            f"`order` should be one of {', '.join(ORDERS)}. Received: order={order!r}"
-        )
 
 
 def _checked(maps, shape=None):

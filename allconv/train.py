@@ -77,7 +77,7 @@ def run(
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
         )
-    folder = Path(folder or Path("runs") / f"{preset.name}-seed{seed}")
+    folder = Path(folder or f"runs/{preset.name}-seed{seed}")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         done = _finished(folder, preset, seed)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from allconv import checkpoint, data
+from allconv.checks import check_choice
 
 RELEASED = Path(__file__).resolve().parent.parent / "weights"
 MANIFEST = "manifest.json"
@@ -45,11 +46,7 @@ def save(
         ValueError: If a weight is not finite, or not in that dtype, or there is no such
             data set.
     """
-    if dataset not in data.NAMES:
-        raise ValueError(
-            f"`dataset` should be one of {', '.join(data.NAMES)}. "
-            f"Received: dataset={dataset!r}"
-        )
+    check_choice("dataset", dataset, data.NAMES)
     with np.errstate(over="ignore"):
         arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
     if not all(np.isfinite(a).all() for a in arrays.values()):
@@ -122,7 +119,7 @@ def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> Non
         if name.rpartition("/")[0] in layers and name not in needed:
             raise ValueError(
                 f"{path} does not fit {model.name}: it holds {name}, which is of a "
-                "whitened or normalised layer. Save `allconv.netdeconv.fold(model)`."
+                "whitened or normalised layer. Save `allconv.folding.fold(model)`."
             )
     for name, old in needed.items():
         new = arrays.get(f"weights/{name}")

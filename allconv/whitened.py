@@ -10,7 +10,7 @@ from allconv import whitening
 
 
 class Whitening(keras.layers.Layer):
-    """A kernel behind a whitening transform: what the two layers below share.
+    """A kernel behind a whitening transform: what the layers of `netdeconv` share.
 
     Args:
         block: features whitened together. When it does not divide the features, the

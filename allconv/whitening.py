@@ -11,6 +11,7 @@ symmetric. A second derivative of the root is refused.
 import math
 
 import tensorflow as tf
+from keras import ops
 
 
 def patches(
@@ -40,7 +41,7 @@ def patches(
 
 def _cut(x, axis, size, stride, dilation):
     """Turns an axis of pixels into two: windows, and pixels of a window."""
-    shape = _shape(x)
+    shape = ops.shape(x)
     extent = (size - 1) * dilation + 1
     windows = (shape[axis] - extent) // stride + 1
     spans = -(-extent // stride)
@@ -62,7 +63,7 @@ def _cut(x, axis, size, stride, dilation):
 
 def _resize(x, axis, size):
     """Crops an axis, or fills it up with zeros that no patch reads."""
-    now = _shape(x)[axis]
+    now = ops.shape(x)[axis]
     if not _known(size, now) or size > now:
         short = tf.maximum(size - now, 0)
         x = tf.pad(x, [[0, short if a == axis else 0] for a in range(x.shape.rank)])
@@ -71,7 +72,7 @@ def _resize(x, axis, size):
 
 def _slice(x, axis, first, size):
     """A run of an axis. The gradient of `x[...]` would be many times slower."""
-    sizes = _shape(x)
+    sizes = list(ops.shape(x))
     if _known(size, sizes[axis]) and size == sizes[axis]:
         return x
     sizes[axis] = size
@@ -100,7 +101,7 @@ def interleave(x: tf.Tensor, groups: int) -> tf.Tensor:
     Returns:
         `(n * rows * columns, groups, kernel area * channels / groups)`.
     """
-    n, rows, height, columns, width, channels = _shape(x)
+    n, rows, height, columns, width, channels = ops.shape(x)
     area = height * width
     residues = groups // math.gcd(area, groups)
     if residues == 1 and width % groups == 0:  # the groups are kernel columns
@@ -116,7 +117,7 @@ def interleave(x: tf.Tensor, groups: int) -> tf.Tensor:
 
 def deinterleave(x: tf.Tensor, kernel_size: tuple[int, int]) -> tf.Tensor:
     """Undoes `interleave`: to `(rows, kernel rows, kernel columns, channels)`."""
-    rows, groups, features = _shape(x)
+    rows, groups, features = ops.shape(x)
     area = math.prod(kernel_size)
     residues = groups // math.gcd(area, groups)
     x = tf.reshape(x, (rows, groups, -1, features * groups // area // residues))
@@ -240,9 +241,3 @@ def _symmetric(a):
 
 def _known(*sizes):
     return all(isinstance(size, int) for size in sizes)
-
-
-def _shape(x):
-    """Sizes as integers where they are known, else as tensors."""
-    dynamic = tf.shape(x)
-    return [n if n is not None else dynamic[i] for i, n in enumerate(x.shape)]

@@ -41,8 +41,8 @@ def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
         columns: Matrices a row.
     """
     rows = -(-len(matrices) // columns)
-    figure = Figure(figsize=(2.7 * columns + 0.6, 3 * rows), dpi=90)
-    figure.set_layout_engine("constrained")
+    size = (2.7 * columns + 0.6, 3 * rows)
+    figure = Figure(figsize=size, dpi=90, layout="constrained")
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes in grid[len(matrices) :]:
         axes.set_axis_off()

@@ -2,7 +2,7 @@
 
 'Visualizing and Understanding Convolutional Networks' (Zeiler & Fergus, 2014): Figure 3
 is the network, Table 3 the ablations. One table of rows per network, one table of
-changes, and one loop. `zfnet_32` and `alexnet_32` are the same networks for 32 x 32
+changes, and one builder. `zfnet_32` and `alexnet_32` are the same networks for 32 x 32
 images, with a quarter of every width, so that a CPU can train them.
 
 ZFNet and AlexNet differ in layer 1 (7x7 stride 2 against 11x11 stride 4), in the stride
@@ -25,6 +25,7 @@ from allconv.builders import (
     own_initializer,
     pool_map,
 )
+from allconv.checks import check_choice
 from allconv.grouped import GroupedConv2D
 from allconv.normalisation import LocalResponseNormalization, MaxRMS
 
@@ -306,10 +307,7 @@ def _convolve(x, row, initializer, max_rms):
 
 
 def _network(name: str) -> Network:
-    if name not in NETWORKS:
-        raise ValueError(
-            f"`name` should be one of {', '.join(NAMES)}. Received: name={name!r}"
-        )
+    check_choice("name", name, NAMES)
     return NETWORKS[name]
 
 

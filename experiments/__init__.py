@@ -1,1 +1,11 @@
 """Claims, one module each: what is claimed, the command, the minutes, the number."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import allconv  # noqa: F401, before TensorFlow, whose kernels it chooses
+
+HERE = Path(__file__).parent
+RECORDS, TABLES, FIGURES = HERE / "records", HERE / "tables", HERE / "figures"

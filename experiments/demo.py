@@ -6,21 +6,18 @@ drives the network on some test images. Where nothing can be fetched, drawn shap
 in for CIFAR-10, and it says so. Everything is reused by a second call.
 """
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from allconv import data, paper, plots, presets, results, saliency, train, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
+from allconv.rules import RULES
+from experiments import RECORDS
 
 FOLDER = Path("demo")
-RECORDS = Path(__file__).parent / "records"
 SCORES = "conv9"  # the class scores of All-CNN-C, before they are averaged
-RULES = ("backprop", "deconvnet", "guided")
 
 
 def trained(dataset: str) -> Path:

@@ -19,7 +19,6 @@ not. On two shared cores: speed 0.99, memory 0.92; tf-keras-vis 0.59 and 2.25, X
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -260,7 +259,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-of", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if arguments.memory_of:
         print(json.dumps(memory(arguments.memory_of, arguments.images)))
         return

@@ -21,17 +21,13 @@ epochs with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 e
 with SGD 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
 from allconv import paper, presets, results, run_plots, weights
 from allconv.recipe import Preset
+from experiments import FIGURES, RECORDS, TABLES
 
-HERE = Path(__file__).parent
-RECORDS = HERE / "records"
-TABLES = HERE / "tables"
-FIGURE = HERE / "figures" / "fast.png"
+FIGURE = FIGURES / "fast.png"
 
 PRESETS = ("all_cnn_c_short", "fast_augmented", "fast_augmented_plain", "fast")
 COLUMNS = (

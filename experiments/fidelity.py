@@ -20,7 +20,6 @@ gradient: its class is lost.
 
 import argparse
 import csv
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,11 +27,10 @@ import numpy as np
 from allconv import models, presets, results, run_plots
 from allconv.inputs import Inputs
 from allconv.recipe import complete
+from experiments import FIGURES, HERE, RECORDS
 
-HERE = Path(__file__).parent
-RECORDS = HERE / "records"
 CAFFE = HERE / "caffe_all_cnn_c.csv"
-FIGURE = HERE / "figures" / "fidelity.png"
+FIGURE = FIGURES / "fidelity.png"
 EPOCH = 50_000 / 256  # Caffe's iterations
 
 

@@ -18,7 +18,6 @@ its surround predicts.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -26,11 +25,8 @@ from matplotlib.figure import Figure
 
 from allconv import correlation, data, models, paper, results, whitening_plots
 from allconv.preprocessing import MeanStd
-
-HERE = Path(__file__).parent
-RECORDS = HERE / "records"
-FIGURES = HERE / "figures"
-NORMS = ("none", "batch", "deconv")
+from allconv.recipe import NORMS
+from experiments import FIGURES, RECORDS
 
 # A preset's name without its norm: the paper's row.
 TABLE_1 = {

@@ -29,7 +29,7 @@ from unittest import mock
 import keras
 import tensorflow as tf
 
-from allconv import networks, whitening
+from allconv import networks, results, whitening
 from allconv.netdeconv import NetworkDeconvolution2D
 from experiments.throughput import switch
 
@@ -154,17 +154,14 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
         pairs = zip(seconds[name][clock], seconds[base][clock], strict=True)
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
-    lines = [
-        "| variant | wall s | cpu s | wall / none | cpu / none | wall / batch "
-        "| cpu / batch |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
+    lines = [(*head, "wall / batch", "cpu / batch")]
     for name, times in seconds.items():
         cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
         for base in ("none", "batch (Keras)"):
             cells += [ratio(name, base, clock) for clock in ("wall", "cpu")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append((name, *cells))
+    return results.markdown(lines, left=1)
 
 
 def main():

@@ -14,14 +14,13 @@ that of the medians.
 """
 
 import argparse
-import statistics
-import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from allconv import models, patches
+from experiments.turns import turns
 
 LAYERS = [f"conv{i}" for i in range(1, 10)]
 
@@ -61,18 +60,7 @@ def measure(images: int, batch_size: int, repeats: int) -> dict[str, dict[str, f
         "top-9, one per image": lambda: ranking(True),
         "top-9, all positions": lambda: ranking(False),
     }
-    bare()
-    spent = {name: {"wall": [], "cpu": []} for name in passes}
-    for _ in range(repeats):
-        for name, run in passes.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            spent[name]["wall"].append(time.perf_counter() - wall)
-            spent[name]["cpu"].append(time.process_time() - cpu)
-    return {
-        name: {clock: statistics.median(runs) for clock, runs in clocks.items()}
-        for name, clocks in spent.items()
-    }
+    return turns(passes, repeats)
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from allconv.classifier import Classifier
 from allconv.rules import RULES
 from allconv.saliency import Explainer
 from allconv.units import explain_top
+from experiments import FIGURES
 
-FIGURES = Path(__file__).parent / "figures"
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
 HIDDEN = {"conv6": 6, "conv8": 5}  # of All-CNN-C, and how many units
 ROUTES = {

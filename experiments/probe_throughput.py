@@ -15,8 +15,6 @@ less from other load.
 import argparse
 import json
 import resource
-import statistics
-import time
 from pathlib import Path
 
 import keras
@@ -25,6 +23,7 @@ import tensorflow as tf
 
 from allconv import networks
 from allconv.occlusion import occlusion, starts
+from experiments.turns import turns
 
 SIZE, BATCH = 2, 256
 
@@ -51,18 +50,7 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
         occlusion(model, image, SIZE, 1, 0.5, layer="conv5", batch_size=BATCH)
 
     passes = {"forward": forward, "occlusion": occlude}
-    spent = {key: {"wall": [], "cpu": []} for key in passes}
-    for turn in range(repeats + 1):
-        for key, run in passes.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            if turn:  # the first turn warms the allocator up
-                spent[key]["wall"].append(time.perf_counter() - wall)
-                spent[key]["cpu"].append(time.process_time() - cpu)
-    return {
-        key: {clock: statistics.median(turns) for clock, turns in clocks.items()}
-        for key, clocks in spent.items()
-    }
+    return turns(passes, repeats)
 
 
 def memory() -> list[tuple[int, float]]:

@@ -15,11 +15,10 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from allconv import architectures, presets
-
-RECORDS = Path(__file__).parent / "records"
+from allconv.recipe import NORMS
+from experiments import RECORDS
 
 # Rows of Table 1 of Ye et al. (2020), the shortest runs first.
 WHITENED = (
@@ -47,7 +46,7 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
     "cifar100": [("fast_augmented_cifar100", 0), ("all_cnn_c_cifar100", 0)],
     "netdeconv": [
         *((f"{name}_{norm}", 0) for name in WHITENED for norm in ("batch", "deconv")),
-        *((f"all_cnn_c_{norm}_10", 0) for norm in ("none", "batch", "deconv")),
+        *((f"all_cnn_c_{norm}_10", 0) for norm in NORMS),
     ],
 }
 # Epochs after which a run's weights are kept, for pictures of how features form.

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 from allconv import checkpoint, results
-from experiments import fast, netdeconv, table3
+from experiments import RECORDS, fast, netdeconv, table3
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-RECORDS = ROOT / "experiments" / "records"
 # What stands between the markers of that name; any other name is one of
 # `results.TABLES`.
 TABLES = {

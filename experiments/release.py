@@ -18,8 +18,7 @@ from allconv import checkpoint, data, presets, train, weights
 from allconv.classifier import Classifier
 from allconv.evaluate import score
 from allconv.recipe import complete
-
-RECORDS = Path(__file__).parent / "records"
+from experiments import RECORDS
 
 
 def place(entry: dict) -> tuple:

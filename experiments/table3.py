@@ -15,18 +15,14 @@ of epochs is what the hours allow.
     python -m experiments.table3            # some seconds: tables and figure
 """
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from allconv import architectures, paper, presets, results, run_plots
 from allconv.likeness import rank_correlation
+from experiments import FIGURES, RECORDS, TABLES
 
-HERE = Path(__file__).parent
-RECORDS = HERE / "records"
-TABLES = HERE / "tables"
-FIGURE = HERE / "figures" / "table3.png"
+FIGURE = FIGURES / "table3.png"
 
 NETWORKS = architectures.NAMES[:12]
 FAMILIES = {"a": NETWORKS[:4], "b": NETWORKS[4:8], "c": NETWORKS[8:]}

@@ -22,7 +22,6 @@ data come without it. On cores without AVX-512, by the bare step alone: 93.
 import argparse
 import contextlib
 import functools
-import os
 import statistics
 import tempfile
 import time
@@ -30,8 +29,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np

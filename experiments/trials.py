@@ -29,16 +29,12 @@ start wherever their kernels have them Model A learns nothing (89.6 %), All-CNN-
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 from allconv import presets, results, train
 from allconv.checkpoint import write_bytes
 from allconv.recipe import Preset, complete
 from allconv.records import to_json
-
-HERE = Path(__file__).parent
-RECORDS = HERE / "records"
-TABLES = HERE / "tables"
+from experiments import RECORDS, TABLES
 
 FAST = replace(
     presets.FAST,

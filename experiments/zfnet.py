@@ -17,18 +17,15 @@ and the top layer little by little under a shift (Figure 5; so here).
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+from experiments import HERE, RECORDS
 from experiments import zfnet_figures as figures
 from experiments import zfnet_tables as tables
 from experiments.zfnet_subject import NETWORK, NotRunError, Subject
 
-HERE = Path(__file__).parent
 EXPERIMENTS: dict[str, Callable[[Subject], list[Path]]] = {
     "strongest": figures.strongest,
     "evolution": figures.evolution,
@@ -45,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=EXPERIMENTS, help="one of them")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--records", type=Path, default=HERE / "records")
+    parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument(
         "--snapshots", type=Path, help="folder; default: of the network"
     )

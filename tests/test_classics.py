@@ -248,7 +248,7 @@ def test_any_size_of_image_and_no_top():
         ({"pooling": "avg"}, "`pooling` is for `include_top=False`"),
         ({"classes": 0}, "positive integer"),
         ({"dropout": -1.0}, "factor from 0 to 1"),
-        ({"norm": "layer"}, "'none', 'batch' or 'deconv'"),
+        ({"norm": "layer"}, "`norm` should be one of none, batch, deconv"),
         ({"weights": "cifar10"}, "No weights of vgg16_cifar"),
     ],
 )

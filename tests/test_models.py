@@ -167,7 +167,7 @@ def test_builders_are_named_as_in_the_table():
         ({"input_shape": (32, 32)}, "`input_shape` should be"),
         ({"classes": 0}, "positive integer"),
         ({"dropout": 2.0}, "factor from 0 to 1"),
-        ({"norm": "layer"}, "'none', 'batch' or 'deconv'"),
+        ({"norm": "layer"}, "`norm` should be one of none, batch, deconv"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -67,7 +67,7 @@ def test_images_go_with_their_labels():
 
 def augmented(images, augmentation, seed, step):
     step = tf.constant(step, tf.int64)
-    mirrored = pipeline._halves(seed, step, len(images)) if augmentation.flip else None
+    mirrored = pipeline._coins(seed, step, len(images)) if augmentation.flip else None
     return pipeline.move(images, augmentation, seed, step, mirrored)
 
 

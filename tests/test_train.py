@@ -93,7 +93,7 @@ def test_class_scores_that_start_on_are_on_and_learn():
     "change, message",
     [
         ({"architecture": "vgg"}, "There is no network 'vgg'"),
-        ({"schedule": "once"}, "steps, linear.* Received: 'once'"),
+        ({"schedule": "once"}, "steps, linear.* Received: schedule='once'"),
         ({"windows": ((1, 24),)}, "the first of epoch 0"),
         ({"windows": ((0, 0),)}, "sizes from 9 pixels"),
         ({"windows": ((0, 40),)}, "to 32, which all images have"),
