@@ -155,8 +155,7 @@ _ROWS = (
         FAST,
         name="fast",
         augmentation="none",
-        epochs=8,
-        windows=((0, 24), (5, 32)),
+        windows=((0, 24), (9, 32)),
         dropout=0.5,
     ),
     # And without any normalising layer, as the paper has it, in as many epochs.
