@@ -4,7 +4,7 @@ The paper's 7.25 % with flips and shifts, and 9.08 % without, took 350 epochs, 3
 on the machine below at the speed of its bare step. `fast_augmented` has 14 epochs, with
 batch normalisation (folded away afterwards), Muon's steps for the hidden kernels,
 whitened inputs, the middle of the images first, a rate that rises and falls to 0 and
-smoothed labels; `fast` has 8 on images as they are, sooner on whole ones;
+smoothed labels; `fast` has as many on images as they are, more of them on whole ones;
 `fast_augmented_plain` has no normalising layer, hence SGD alone. One pass over each
 test image after the last epoch; nothing is chosen on the test set, but on images held
 back (`experiments.trials fast`).
@@ -15,10 +15,13 @@ back (`experiments.trials fast`).
 Found on two cores of an AMD EPYC with AVX-512 (All-CNN-C, batch 128, bare step: 124
 images/s): `fast_augmented` 7.33 % after 74 minutes, n = 1. An epoch took 255 to 281 s
 at 24 x 24, 365 to 368 at 28 and 472 at 32; the first took 450 beside other work.
+`fast` 8.89 % after 36 minutes, n = 1, on a machine of the same name on which an epoch
+took 119 to 126 s at 24 x 24 and 214 to 218 at 32.
 
-Earlier recipes of that name (`records/`), n = 1 each, on cores without AVX-512: 11
-epochs with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs
-with SGD 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
+Earlier recipes of these names (`records/`), n = 1 each. `fast`: 8 epochs 9.27 % after
+22 minutes (`fast_8-seed0.json`). `fast_augmented`, on cores without AVX-512: 11 epochs
+with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs with SGD
+8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
 from matplotlib.figure import Figure

@@ -25,11 +25,13 @@ def place(entry: dict) -> tuple:
     """Where an entry stands in the manifest.
 
     The first of a network and data set is what a name loads: the recipe with the most
-    epochs, its first seed. The errors are those of the test set and choose nothing.
+    epochs, of equals one with shifts and flips, its first seed. The errors are those of
+    the test set and choose nothing.
     """
-    epochs = presets.get(entry["preset"]).epochs
+    preset = presets.get(entry["preset"])
     network = entry["dataset"], entry["architecture"]
-    return (*network, -epochs, entry["preset"], entry["seed"])
+    plain = preset.augmentation == "none"
+    return (*network, -preset.epochs, plain, preset.name, entry["seed"])
 
 
 def release(folder: Path, data_dir: str | None = None) -> dict:

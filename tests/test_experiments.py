@@ -140,6 +140,13 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     assert "SHA-256 is not the one on record" in capsys.readouterr().err
 
 
+def test_of_equally_long_recipes_a_name_loads_the_augmented_one():
+    entry = {"dataset": "cifar10", "architecture": "all_cnn_c", "seed": 0}
+    names = ("all_cnn_c_budget", "fast", "fast_augmented")
+    ordered = sorted([entry | {"preset": name} for name in names], key=release.place)
+    assert [e["preset"] for e in ordered] == ["fast_augmented", *names[1::-1]]
+
+
 def test_a_network_is_not_released_with_another_ones_whitening(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "RELEASED", tmp_path)
     small = replace(

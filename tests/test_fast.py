@@ -21,7 +21,7 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
     )
     assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 14 | 7.25 ")
     assert lines[5] == (
-        "| fast | no | batch norm, Muon | 8 | 9.08 | not run | 0 |  |  |"
+        "| fast | no | batch norm, Muon | 14 | 9.08 | not run | 0 |  |  |"
     )
     (axes,) = fast.figure([record]).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
