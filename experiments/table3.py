@@ -6,9 +6,9 @@ than ConvPool; both are better than the network they come from.
 
 The paper's 350 epochs are 39 to 52 hours for All-CNN-C on two cores. `presets.BUDGET`
 has 6, with the paper's inputs, optimiser and weight decay and no normalising layers.
-Batch size, rate and how class scores start were tried on training images held back, of
-All-CNN-C and Model A; dropout and how kernels start, of Model A (`trials`). The number
-of epochs is what the hours allow.
+Batch size, rate, dropout and how kernels and class scores start were tried with
+All-CNN-C and Model A on training images held back (`trials`). The number of epochs is
+what the hours allow.
 
     python -m experiments.trials budget     # an hour: the choice
     python -m experiments.queue budget      # 6 to 11 hours on two cores: the runs
