@@ -361,8 +361,6 @@ def _table(arguments) -> None:
     if arguments.style == "text":
         print(f"{title}\n")
     print(text)
-    if arguments.style == "text" and any("*" in row["recipe"] for row in table):
-        print("\n* an earlier recipe that had this name")
     if arguments.output:
         path = Path(arguments.output)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -194,13 +194,15 @@ def render(table: list[dict[str, str]], style: str = "text") -> str:
 
 def _text(lines: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    text = "\n".join(
         "  ".join(
             cell.ljust(width) if i < 2 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
+    starred = any(line[1].endswith("*") for line in lines)
+    return text + "\n\n* an earlier recipe that had this name" * starred
 
 
 def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
