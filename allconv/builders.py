@@ -6,8 +6,6 @@ from pathlib import Path
 import keras
 
 from allconv import data
-from allconv.checks import check_choice
-from allconv.recipe import NORMS
 from allconv.runtime import unseeded
 from allconv.weights import load_into
 
@@ -106,15 +104,6 @@ def own_initializer(
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     return type(initializer).from_config(unseeded(initializer.get_config()))
-
-
-def check_norm(norm: str) -> None:
-    """Refuse a normalisation that there is not.
-
-    Raises:
-        ValueError: Naming those that there are.
-    """
-    check_choice("norm", norm, NORMS)
 
 
 def pool_map(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:

@@ -21,7 +21,6 @@ from keras import layers, ops
 from allconv import batchnorm
 from allconv.builders import (
     check_common,
-    check_norm,
     count_classes,
     finish,
     named_builder,
@@ -30,6 +29,7 @@ from allconv.builders import (
 )
 from allconv.checks import check_choice
 from allconv.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
+from allconv.recipe import NORMS
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def _check(network, input_shape, include_top, pooling, classes, dropout, norm) -
             f"This network needs images of at least {smallest} x {smallest} pixels. "
             f"Received: input_shape={input_shape}"
         )
-    check_norm(norm)
+    check_choice("norm", norm, NORMS)
 
 
 def _builder(key: str) -> Callable[..., keras.Model]:

@@ -227,9 +227,9 @@ def _table(name: str, records: list[dict]) -> str:
         f'<th scope="col"{"" if i < 2 else " class=right"}>{html.escape(column)}</th>'
         for i, column in enumerate(results.COLUMNS)
     )
-    title = html.escape(results.title(name))
+    title = results.title(name)
     table = (
-        f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption>{html.escape(title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
     return _scrolled(table, title)
@@ -237,8 +237,9 @@ def _table(name: str, records: list[dict]) -> str:
 
 def _scrolled(content: str, title: str) -> str:
     """What may be wider than a phone, in a part of the page that scrolls by itself."""
+    label = html.escape(title)
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{title}">'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">'
         f"{content}</div>"
     )
 
@@ -259,12 +260,10 @@ def _runs(records: list[dict]) -> str:
             alike.setdefault(key, {})[_label(record)] = (epochs, values)
     out = []
     for (dataset, augmentation, epochs), curves in sorted(alike.items()):
-        title = html.escape(
-            f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
-        )
+        title = f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
         alt = f"Test accuracy over epochs: {title}: {', '.join(curves)}"
         figure = _svg(run_plots.learning_curves(curves), alt, "curves")
-        out.append(f"<h3>{title}</h3>{_scrolled(figure, title)}")
+        out.append(f"<h3>{html.escape(title)}</h3>{_scrolled(figure, title)}")
     out.append("<h3>Each run</h3>")
     return "\n".join([*out, *map(_run, finished)])
 

@@ -41,10 +41,12 @@ class Inputs:
                     f"Received: {preset.train_size!r}"
                 )
             x, y = x[: preset.train_size], y[: preset.train_size]
+        order = hashlib.sha256(np.ascontiguousarray(x))
+        order.update(np.ascontiguousarray(y))
         self.prints = {
             "train": data.fingerprint(x, y),
             self.split: data.fingerprint(x_test, y_test),
-            "order": hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest(),
+            "order": order.hexdigest(),
         }
         self.steps = pipeline.steps_per_epoch(len(x), preset.batch_size)
         self.preprocessor = fitted(

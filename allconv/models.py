@@ -13,14 +13,15 @@ from keras import layers
 from allconv import architectures, batchnorm
 from allconv.builders import (
     check_common,
-    check_norm,
     count_classes,
     finish,
     named_builder,
     own_initializer,
     pool_map,
 )
+from allconv.checks import check_choice
 from allconv.netdeconv import NetworkDeconvolution2D
+from allconv.recipe import NORMS
 
 NAMES = architectures.NAMES
 
@@ -145,7 +146,7 @@ def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> N
                 f"{name} needs images of at least {smallest} x {smallest} pixels. "
                 f"Received: input_shape={input_shape}"
             )
-    check_norm(norm)
+    check_choice("norm", norm, NORMS)
 
 
 def _builder(key: str) -> Callable[..., keras.Model]:

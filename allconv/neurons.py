@@ -99,7 +99,7 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
     every = list(paths(model))
     known = list(dict.fromkeys(path for path, _ in every))
     fits = addresses.find(name, known)
-    layers = {id(layer) for path, layer in every if path in fits}
+    layers = {id(layer): layer for path, layer in every if path in fits}
     if not layers:
         raise ValueError(
             f"{model.name} has no layer {name!r}. Its layers: {', '.join(known)}"
@@ -109,7 +109,7 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
         raise ValueError(
             f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
         )
-    (layer,) = {id(layer): layer for _, layer in every if id(layer) in layers}.values()
+    (layer,) = layers.values()
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(f"The layer {name!r} has its channels first.")
     outputs = [call.output for call in calls if call.layer is layer]

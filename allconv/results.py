@@ -111,7 +111,7 @@ def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
     mine = followed(records, recipe)
-    done = [r for r in mine if r["status"] == "finished"]
+    done = finished(mine, recipe)
     return Summary(
         errors=tuple(r["error"] for r in done),
         diverged=sum(r["status"] == "diverged" for r in mine),

@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from allconv import __main__ as cli
 from allconv import presets, results
-
-RECORDS = Path(__file__).parent.parent / "experiments" / "records"
+from experiments import RECORDS
 
 
 def call(capsys, *arguments):

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,8 +20,7 @@ from allconv import (
 from allconv.__main__ import TURNED
 from allconv.classifier import Classifier
 from allconv.evaluate import evaluate, score
-
-RECORDS = Path(__file__).parent.parent / "experiments" / "records"
+from experiments import RECORDS
 
 
 @pytest.fixture(scope="module")
