@@ -41,7 +41,10 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
         *((name, 0) for name in presets.ZFNET_32),
         ("zfnet_32_cifar100", 0),
     ],
-    "fast": [("fast_augmented", 0), ("fast", 0), ("fast_augmented_plain", 0)],
+    "fast": [
+        *(("fast_augmented", 0), ("fast", 0), ("long_augmented", 0)),
+        ("fast_augmented_plain", 0),
+    ],
     "cifar10_augmented": [("all_cnn_c_augmented", 0)],
     "cifar100": [("fast_augmented_cifar100", 0), ("all_cnn_c_cifar100", 0)],
     "netdeconv": [

@@ -20,7 +20,8 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
         "| fast_augmented | yes | batch norm, Muon | 14 | 7.25 | 7.50 | 1 | 80 | 7.25 |"
     )
     assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 14 | 7.25 ")
-    assert lines[5] == (
+    assert lines[5].startswith("| long_augmented | yes | batch norm, Muon | 36 | 7.25 ")
+    assert lines[6] == (
         "| fast | no | batch norm, Muon | 14 | 9.08 | not run | 0 |  |  |"
     )
     (axes,) = fast.figure([record]).axes
