@@ -1,12 +1,14 @@
 """Tables and figures of network deconvolution, from records as they are written."""
 
+from dataclasses import replace
+
 import keras
 import pytest
 
-from allconv import correlation, networks, presets, shapes
+from allconv import correlation, networks, presets, shapes, train
 from allconv.batchnorm import BatchNormalization
 from allconv.netdeconv import NetworkDeconvolution2D
-from experiments import netdeconv, netdeconv_cost, queue
+from experiments import netdeconv, netdeconv_cost, netdeconv_savings, queue
 
 
 def record(name, seed=0, error=40.0, minutes=10.0, history=(), status="finished"):
@@ -88,3 +90,38 @@ def test_variants_are_of_the_kinds_they_name(net):
     whitening = [x for x in model.layers if isinstance(x, NetworkDeconvolution2D)]
     assert {(x.block, x.statistics_every) for x in whitening} == {(32, 2)}
     assert set(netdeconv_cost.NETS) <= set(networks.NAMES)
+
+
+def test_savings_are_trained_with_what_they_name_and_never_see_the_test_set(
+    monkeypatch,
+):
+    monkeypatch.setattr(
+        netdeconv_savings,
+        "PRESET",
+        replace(
+            netdeconv_savings.PRESET, dataset="shapes", train_size=64, hold_out=100
+        ),
+    )
+    trained = []
+    compiled = train.compiled
+    monkeypatch.setattr(
+        train, "compiled", lambda *a: trained.append(compiled(*a)) or trained[-1]
+    )
+    record = netdeconv_savings.run({"block": 32, "statistics_every": 2}, seed=3)
+    layers = [x for x in trained[0].layers if isinstance(x, NetworkDeconvolution2D)]
+    assert {(x.block, x.statistics_every) for x in layers} == {(32, 2)}
+    assert (record["seed"], record["split"]) == (3, "hold_out")
+
+
+def test_the_table_of_savings_counts_what_diverged():
+    runs = [
+        *({"status": "finished", "error": e, "minutes": 1.0} for e in (40.0, 42.0)),
+        {"status": "diverged", "minutes": 0.5},
+    ]
+    lines = netdeconv_savings.table(
+        {"deconv": runs, "* block=32": runs[2:]}
+    ).splitlines()
+    assert lines[2:] == [
+        "| deconv | 41.0 ± 1.4 | 2 | 1 | 1.00 |",
+        "| * block=32 |  | 0 | 1 |  |",
+    ]
