@@ -42,7 +42,7 @@ class Summary:
     """What the runs of one recipe came to.
 
     Attributes:
-        errors: Final test errors in %, one a finished run.
+        errors: Final errors in %, one a finished run.
         diverged: Number of runs that diverged.
         minutes: Mean minutes of a finished run; None without one.
     """
@@ -50,6 +50,16 @@ class Summary:
     errors: tuple[float, ...]
     diverged: int
     minutes: float | None
+
+    @classmethod
+    def of(cls, runs: list[dict]) -> "Summary":
+        """What these records say, each of a run that finished or diverged."""
+        done = [r for r in runs if r["status"] == "finished"]
+        return cls(
+            errors=tuple(r["error"] for r in done),
+            diverged=sum(r["status"] == "diverged" for r in runs),
+            minutes=statistics.mean(r["minutes"] for r in done) if done else None,
+        )
 
     def __str__(self) -> str:
         if not self.errors:
@@ -110,13 +120,7 @@ def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
-    mine = followed(records, recipe)
-    done = finished(mine, recipe)
-    return Summary(
-        errors=tuple(r["error"] for r in done),
-        diverged=sum(r["status"] == "diverged" for r in mine),
-        minutes=statistics.mean(r["minutes"] for r in done) if done else None,
-    )
+    return Summary.of(followed(records, recipe))
 
 
 def title(name: str) -> str:

@@ -20,7 +20,6 @@ loss became no number.
 
 import argparse
 import functools
-import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -58,15 +57,9 @@ def table(records: dict[str, list[dict]]) -> str:
     """Markdown: errors on the images held back, by what was saved."""
     lines = [("variant", "held-out error %", "n", "diverged", "minutes")]
     for name, runs in records.items():
-        finished = [r for r in runs if r["status"] == "finished"]
-        error = minutes = ""
-        if finished:
-            errors = [r["error"] for r in finished]
-            error = f"{statistics.mean(errors):.1f}"
-            minutes = f"{statistics.median(r['minutes'] for r in finished):.2f}"
-        if len(finished) > 1:
-            error += f" ± {statistics.stdev(errors):.1f}"
-        lines.append((name, error, len(finished), len(runs) - len(finished), minutes))
+        found = results.Summary.of(runs)
+        minutes = "" if found.minutes is None else f"{found.minutes:.2f}"
+        lines.append((name, found, len(found.errors), found.diverged, minutes))
     return results.markdown(lines, left=1)
 
 

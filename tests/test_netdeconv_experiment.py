@@ -122,6 +122,6 @@ def test_the_table_of_savings_counts_what_diverged():
         {"deconv": runs, "* block=32": runs[2:]}
     ).splitlines()
     assert lines[2:] == [
-        "| deconv | 41.0 ± 1.4 | 2 | 1 | 1.00 |",
-        "| * block=32 |  | 0 | 1 |  |",
+        "| deconv | 41.00 ± 1.41 | 2 | 1 | 1.00 |",
+        "| * block=32 | diverged | 0 | 1 |  |",
     ]
