@@ -2,12 +2,13 @@
 
 Claim: the whitening of Ye et al. (ICLR 2020), for which a re-run of their code paid 3.4
 to 4.6 times the training time of a batch-normalised net on a V100, can be had for at
-most 1.5 times. Found on two CPU cores, batch 128, same function: 1.3 times for
-All-CNN-C (1.9 computed as published) and 2.0 times for VGG-16 (2.8 as published). VGG
-falls short because the roots of twelve 576 x 576 matrices, and the products of its wide
-kernels with them, cost the same however small the maps are.
+most 1.5 times. Found on two cores of an AMD EPYC with AVX-512, batch 128, same
+function: 1.4 times for All-CNN-C (2.2 computed as published) and 2.1 times for VGG-16
+(2.9 as published). VGG falls short because the roots of twelve 576 x 576 matrices, and
+the products of its wide kernels with them, cost the same however small the maps are;
+with blocks of 32, another function, it takes 1.5 times.
 
-    python -m experiments.netdeconv_cost              # 12 minutes on two idle cores
+    python -m experiments.netdeconv_cost              # 8 minutes on two idle cores
     python -m experiments.netdeconv_cost --net vgg16_cifar --turns 3
 
 Variants are timed in turn, one step each, and again; ratios are taken within a turn, so

@@ -4,19 +4,24 @@ Claim: All-CNN-C trains through this project's whole loop (order, shifts, flips,
 kept, progress) at no less than 0.97 of the rate of a bare compiled step, and no slower
 than plain `model.fit` on arrays in memory.
 
-    python -m experiments.throughput                         #  9 minutes on two cores
-    python -m experiments.throughput --plain --steps 390     # whole epochs: an hour
+    python -m experiments.throughput                       # 4 to 9 minutes on two cores
+    python -m experiments.throughput --plain --steps 390   # whole epochs: up to an hour
 
 All are timed in turn, round by round, in one process; ratios are medians over the
 rounds. The matrix product is the floor: what this machine does at best. The last three
 rows are the same loop with normalising layers. A round of the loop holds its start and
 a checkpoint, half a second that a whole epoch has once.
 
-Found on two idle cores (AMD EPYC), `--plain --steps 60`, images/s, median of 3 rounds
-and range: bare 124.1 (118.2 to 124.8), allconv 122.3 (120.4 to 123.6), 0.990 of bare;
-`model.fit` 93.5 (93.4 to 124.0). `fit` on arrays waits at its end for the sleeping
-tuner of `tf.data`, up to as long again as it ran and at most a minute; this project's
-data come without it. On cores without AVX-512, by the bare step alone: 93.
+Found on two idle cores (AMD EPYC with AVX-512), `--plain --steps 60`, images/s, median
+of 3 rounds and range: bare 252.5 (247.3 to 255.3), allconv 248.4 (238.6 to 252.5),
+0.973 of bare; `model.fit` 186.6 (186.5 to 186.7). `fit` on arrays waits at its end for
+the sleeping tuner of `tf.data`, up to as long again as it ran and at most a minute;
+this project's data come without it. With 20 steps a round: bare 245.5, allconv 240.9,
+0.976 of bare, `fit` 251.5, not made to wait; of bare, the loop with Keras' batch
+normalisation 0.855, with the fused one 0.989, with network deconvolution 0.637.
+
+On slower cores of the same name, 60 steps: bare 124.1, allconv 122.3, 0.990 of bare,
+`fit` 93.5. On cores without AVX-512, by the bare step alone: 93.
 """
 
 import argparse
