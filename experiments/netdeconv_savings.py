@@ -6,12 +6,12 @@ training ends no worse with them. All-CNN-C, the recipe of `quick` on the middle
 10,000 images, three seeds of each, measured on 5,000 training images held back; never
 on the test set.
 
-    python -m experiments.netdeconv_savings    # 14 minutes on two cores
+    python -m experiments.netdeconv_savings    # 12 minutes on two cores
 
 Found on two cores of an AMD EPYC with AVX-512 (`tables/netdeconv_savings.md`): blocks
-of 32 lose nothing, and took a sixth less time; positions five apart lose 2.4 points and
-saved nothing in this network; statistics of every second step only lose 15 points at
-this rate, and of every tenth step it does not learn.
+of 32 lose nothing, and took a fifth less time; positions five apart lose 2.4 points and
+saved a twentieth; statistics of every second step only lose 15 points at this rate, and
+of every tenth step it does not learn.
 
 `minutes` are those of one run and hold other work of the machine;
 `experiments.netdeconv_cost` measures what a step costs. *diverged* counts runs whose
