@@ -43,7 +43,7 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
     ],
     "fast": [
         *(("fast_augmented", 0), ("fast", 0), ("long_augmented", 0)),
-        ("fast_augmented_plain", 0),
+        *(("fast_augmented_plain", 0), ("longest_augmented", 0)),
     ],
     "cifar10_augmented": [("all_cnn_c_augmented", 0)],
     "cifar100": [("fast_augmented_cifar100", 0), ("all_cnn_c_cifar100", 0)],

@@ -21,7 +21,8 @@ def test_results_stand_beside_the_papers_number(monkeypatch):
     )
     assert lines[4].startswith("| fast_augmented_plain | yes | no norm | 14 | 7.25 ")
     assert lines[5].startswith("| long_augmented | yes | batch norm, Muon | 36 | 7.25 ")
-    assert lines[6] == (
+    assert lines[6].startswith("| longest_augmented | yes | batch norm, Muon | 68 | ")
+    assert lines[7] == (
         "| fast | no | batch norm, Muon | 14 | 9.08 | not run | 0 |  |  |"
     )
     (axes,) = fast.figure([record]).axes
