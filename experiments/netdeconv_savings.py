@@ -13,7 +13,7 @@ of 32 lose nothing, and took a fifth less time; positions five apart lose 2.4 po
 saved a twentieth; statistics of every second step only lose 15 points at this rate, and
 of every tenth step it does not learn.
 
-`minutes` are those of one run and hold other work of the machine;
+`minutes` are the mean of the finished runs and hold other work of the machine;
 `experiments.netdeconv_cost` measures what a step costs. *diverged* counts runs whose
 loss became no number.
 """
