@@ -1,4 +1,4 @@
-"""The command line: `python -m allconv COMMAND`. Arguments in, text out, no logic."""
+"""The command line: `python -m allconv COMMAND`. Arguments in, text out."""
 
 import argparse
 import dataclasses
@@ -272,84 +272,90 @@ def _train(arguments) -> None:
         print(f"  record copied to {target}")
 
 
+def _evaluate(arguments) -> int:
+    if arguments.all:
+        return _evaluate_all(arguments)
+    from allconv import data, weights
+    from allconv.classifier import Classifier
+
+    if arguments.weights:
+        path = Path(arguments.weights)
+    elif arguments.model:
+        path = weights.released(arguments.model, arguments.dataset or "cifar10")
+    else:
+        raise ValueError("Name a network that `list` shows, or say --all.")
+    classifier = Classifier.load(path)
+    meta = classifier.meta
+    if arguments.model not in (None, meta["architecture"]):
+        raise ValueError(
+            f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
+        )
+    dataset = arguments.dataset or meta["dataset"]
+    fitting = [n for n, c in data.CLASS_NAMES.items() if len(c) == meta["classes"]]
+    if dataset not in fitting:
+        raise ValueError(
+            f"{path} tells {meta['classes']} classes apart, as in "
+            f"{' and '.join(fitting)}. Received: --dataset {dataset}"
+        )
+    result = _measured(classifier, dataset, arguments)
+    for name, error in zip(data.CLASS_NAMES[dataset], result.per_class, strict=True):
+        print(f"  {name:16}{error:6.1f} %")
+    return 0
+
+
 # Other processors round otherwise, which may turn an image that lies on the border.
 TURNED = 5
 
 
-def _weight_files(arguments) -> dict[Path, dict | None]:
-    """The files to measure; with --all each with its entry in the manifest."""
-    from allconv import weights
-
-    if arguments.all:
-        if arguments.model or arguments.weights or arguments.dataset:
-            raise ValueError(
-                "--all measures every released file on its own data set: name neither "
-                "a network, nor weights, nor a data set."
-            )
-        files = {weights.file_of(entry): entry for entry in weights.manifest()}
-        if not files:
-            raise ValueError("No weight file is released yet; train one with `train`.")
-        return files
-    if arguments.weights:
-        return {Path(arguments.weights): None}
-    if arguments.model:
-        dataset = arguments.dataset or "cifar10"
-        return {weights.released(arguments.model, dataset): None}
-    raise ValueError("Name a network that `list` shows, or say --all.")
-
-
-def _evaluate(arguments) -> int:
-    from allconv import data
+def _evaluate_all(arguments) -> int:
+    from allconv import data, weights
     from allconv.classifier import Classifier
-    from allconv.evaluate import score
 
-    files = _weight_files(arguments)
+    if arguments.model or arguments.weights or arguments.dataset:
+        raise ValueError(
+            "--all measures every released file on its own data set: name neither "
+            "a network, nor weights, nor a data set."
+        )
+    files = {weights.file_of(entry): entry for entry in weights.manifest()}
+    if not files:
+        raise ValueError("No weight file is released yet; train one with `train`.")
     differing = unmeasured = 0
     for path, entry in files.items():
-        classifier = Classifier.load(path)
-        meta = classifier.meta
-        if arguments.model not in (None, meta["architecture"]):
-            raise ValueError(
-                f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
-            )
-        dataset = arguments.dataset or meta["dataset"]
-        fitting = [n for n, c in data.CLASS_NAMES.items() if len(c) == meta["classes"]]
-        if dataset not in fitting:
-            raise ValueError(
-                f"{path} tells {meta['classes']} classes apart, as in "
-                f"{' and '.join(fitting)}. Received: --dataset {dataset}"
-            )
         try:
-            _, (images, labels) = data.load(dataset, arguments.data_dir)
+            result = _measured(Classifier.load(path), entry["dataset"], arguments)
         except data.DataError as error:
-            if entry is None:
-                raise
             unmeasured += 1
-            print(f"{meta['architecture']} on {dataset}: not measured: {error}")
+            print(
+                f"{entry['architecture']} on {entry['dataset']}: not measured: {error}"
+            )
             continue
-        result = score(classifier.predict(images), labels)
-        known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
-        print(
-            f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
-            f"({result.wrong} of {result.n}{known})"
-        )
-        if arguments.mirrored:
-            two_looks = score(classifier.predict(images, mirrored=True), labels)
-            print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
-        if entry is not None:
-            wrong = entry["wrong"]
-            differing += abs(result.wrong - wrong) > TURNED
-            same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
-            print(f"  {meta['preset']}, seed {meta['seed']}: {same}")
-            continue
-        for name, error in zip(
-            data.CLASS_NAMES[dataset], result.per_class, strict=True
-        ):
-            print(f"  {name:16}{error:6.1f} %")
+        wrong = entry["wrong"]
+        differing += abs(result.wrong - wrong) > TURNED
+        same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
+        print(f"  {entry['preset']}, seed {entry['seed']}: {same}")
     for count, what in ((differing, "differ"), (unmeasured, "were not measured")):
         if count:
             print(f"allconv: {count} of {len(files)} files {what}", file=sys.stderr)
     return int(differing + unmeasured > 0)
+
+
+def _measured(classifier, dataset: str, arguments):
+    """The `Evaluation` of one look at each test image; its error is printed."""
+    from allconv import data
+    from allconv.evaluate import score
+
+    _, (images, labels) = data.load(dataset, arguments.data_dir)
+    result = score(classifier.predict(images), labels)
+    meta = classifier.meta
+    known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
+    print(
+        f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
+        f"({result.wrong} of {result.n}{known})"
+    )
+    if arguments.mirrored:
+        two_looks = score(classifier.predict(images, mirrored=True), labels)
+        print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
+    return result
 
 
 def _table(arguments) -> None:
