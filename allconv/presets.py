@@ -151,7 +151,8 @@ _ROWS = (
     ),
     # As well trained as three hours allow, or half of that on fast cores; half of the
     # paper's dropout, since that many epochs would learn the images by heart. And on
-    # fast cores for three hours, with three quarters. Nothing of them was tuned.
+    # fast cores for three hours, with three quarters. Nothing of them was tuned; the
+    # longer one ended no better (`experiments.fast`).
     replace(
         FAST,
         name="long_augmented",
