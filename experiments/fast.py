@@ -17,8 +17,8 @@ back (`experiments.trials fast`).
 Found on two cores of an AMD EPYC with AVX-512 (All-CNN-C, batch 128, bare step: 124
 images/s): `fast_augmented` 7.33 % after 74 minutes, n = 1. An epoch took 255 to 281 s
 at 24 x 24, 365 to 368 at 28 and 472 at 32; the first took 450 beside other work.
-On a machine of the same name on which an epoch took 119 to 135 s at 24 x 24, 163 to
-168 at 28 and 212 to 218 at 32: `long_augmented` 6.95 % after 84 minutes and `fast`
+On a machine of the same name on which an epoch took 116 to 135 s at 24 x 24, 158 to
+168 at 28 and 209 to 218 at 32: `long_augmented` 6.95 % after 84 minutes and `fast`
 8.89 % after 36, `fast_augmented_plain` 13.01 % after 30 (13.2 % training error in the
 last epoch), `longest_augmented` 7.21 % after 154 (stopped once, then gone on with);
 n = 1 each. Of the training images 3.8 % were wrong in the last of the 36 epochs, 3.9 in
