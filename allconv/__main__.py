@@ -321,8 +321,9 @@ def _evaluate_all(arguments) -> int:
         raise ValueError("No weight file is released yet; train one with `train`.")
     differing = unmeasured = 0
     for path, entry in files.items():
+        classifier = Classifier.load(path)
         try:
-            result = _measured(Classifier.load(path), entry["dataset"], arguments)
+            result = _measured(classifier, entry["dataset"], arguments)
         except data.DataError as error:
             unmeasured += 1
             print(
