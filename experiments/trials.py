@@ -6,6 +6,7 @@ measured on 5,000 training images that they do not see, never on the test set.
     python -m experiments.trials fast            # some 10 minutes a trial on two cores
     python -m experiments.trials muon            # some 7 minutes a trial on one core
     python -m experiments.trials budget
+    python -m experiments.trials table3          # some 15 minutes a trial on two cores
     python -m experiments.trials fast --only trial_whitened
 
 A trial that has a record is not run again. Tables go to `experiments/tables`.
@@ -77,6 +78,24 @@ BUDGET_CHANGES = {
     "_small_xavier": SMALL | {"initializer": "lecun_uniform"},
 }
 
+# Table 3 at the paper's accuracy: `fast` in eight epochs, in the precision that is the
+# fastest on these cores.
+TABLE3 = replace(
+    presets.get("fast"),
+    name="table3_trial",
+    epochs=8,
+    windows=((0, 24), (6, 32)),
+    hold_out=5000,
+    precision="mixed_bfloat16",
+)
+TABLE3_CHANGES = {
+    "": {},
+    "_dropped": {"dropout": 1.0},
+    "_kept": {"dropout": 0.25},
+    "_fast": {"learning_rate": 0.4},
+    "_muon": {"muon": 0.2},
+}
+
 # group -> (base, {trial: what differs})
 TRIALS = {
     "fast": (
@@ -104,6 +123,14 @@ TRIALS = {
             f"budget_trial{suffix}{change}": where | what
             for suffix, where in (("", {}), ("_a", MODEL_A))
             for change, what in BUDGET_CHANGES.items()
+        },
+    ),
+    "table3": (
+        TABLE3,
+        {
+            f"table3_trial{suffix}{change}": where | what
+            for change, what in TABLE3_CHANGES.items()
+            for suffix, where in (("", {}), ("_a", MODEL_A))
         },
     ),
 }
