@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(_table, "table", "Print a table of the paper with our errors beside.")
     sub.add_argument("name", help="cifar10, cifar10_augmented or cifar100")
-    sub.add_argument("--records", default="experiments/records", metavar="DIR")
+    sub.add_argument("--records", default="records", metavar="DIR")
     sub.add_argument("--style", default="text", help="text, markdown, latex or csv")
     sub.add_argument("-o", "--output", help="write it to a file too")
 
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="One HTML file, for any browser; it needs no network and no server.",
     )
     sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
-    sub.add_argument("--records", default="experiments/records", metavar="DIR")
+    sub.add_argument("--records", default="records", metavar="DIR")
     sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
     _data_dir(sub)
     return parser
@@ -182,19 +182,20 @@ def _import_tensorflow() -> None:
 
 
 def _list(arguments) -> None:
-    from allconv import architectures, classics, presets, zfnet
+    from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
+    from allconv.presets import catalogue
 
     print("networks")
-    for name in architectures.NAMES:
-        architecture = architectures.get(name)
-        count = architectures.count_parameters(name)
+    for name in all_cnn_rows.NAMES:
+        architecture = all_cnn_rows.get(name)
+        count = all_cnn_rows.count_parameters(name)
         print(f"  {name:20}{count:>12,} parameters  {architecture.source}")
-    for module in (zfnet, classics):
+    for module in (zfnet_rows, classics_rows):
         names = textwrap.fill(", ".join(module.NAMES), 86, break_on_hyphens=False)
         print(textwrap.indent(names, "  "))
     print("\npresets")
-    width = max(map(len, presets.PRESETS)) + 2
-    for preset in presets.PRESETS.values():
+    width = max(map(len, catalogue.PRESETS)) + 2
+    for preset in catalogue.PRESETS.values():
         print(
             f"  {preset.name:{width}}{preset.architecture} on {preset.dataset}, "
             f"{preset.train_size or 'all'} images x {preset.epochs}, "
@@ -203,22 +204,28 @@ def _list(arguments) -> None:
 
 
 def _data(arguments) -> None:
-    from allconv import data
+    from allconv.data import datasets
 
-    (x_train, y_train), (x_test, y_test) = data.load(arguments.name, arguments.data_dir)
-    where = data.data_folder(arguments.data_dir)
+    (x_train, y_train), (x_test, y_test) = datasets.load(
+        arguments.name, arguments.data_dir
+    )
+    where = datasets.data_folder(arguments.data_dir)
     print(f"{arguments.name}: {len(x_train)} training and {len(x_test)} test images")
     print(f"  in           {'code' if arguments.name == 'shapes' else where}")
-    print(f"  training set {data.fingerprint(x_train, y_train)}")
-    print(f"  test set     {data.fingerprint(x_test, y_test)}")
+    print(f"  training set {datasets.fingerprint(x_train, y_train)}")
+    print(f"  test set     {datasets.fingerprint(x_test, y_test)}")
 
 
 def _train(arguments) -> None:
-    from allconv import checkpoint, presets, recipe, runtime, train
+    from allconv.core import runtime
+    from allconv.core.files import write_bytes
+    from allconv.presets import catalogue
+    from allconv.presets.preset import shorten
+    from allconv.training import run
 
-    preset = presets.get(arguments.preset)
+    preset = catalogue.get(arguments.preset)
     if arguments.epochs is not None:
-        preset = recipe.shorten(preset, arguments.epochs)
+        preset = shorten(preset, arguments.epochs)
     for field in ("train_size", "learning_rate", "hold_out", "precision"):
         value = getattr(arguments, field)
         if value is not None and value != getattr(preset, field):
@@ -231,7 +238,7 @@ def _train(arguments) -> None:
     folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
     callbacks = []
     if arguments.snapshots:
-        from allconv.evolution import Snapshots
+        from allconv.probes.evolution import Snapshots
 
         if max(arguments.snapshots) > preset.epochs:
             raise ValueError(
@@ -248,7 +255,7 @@ def _train(arguments) -> None:
         import keras
 
         callbacks.append(keras.callbacks.TensorBoard(arguments.tensorboard))
-    record = train.run(
+    record = run.train(
         preset,
         arguments.seed,
         folder,
@@ -268,15 +275,16 @@ def _train(arguments) -> None:
     if arguments.records:
         target = Path(arguments.records) / f"{preset.name}-seed{arguments.seed}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_bytes(target, (folder / train.RECORD).read_bytes())
+        write_bytes(target, (folder / run.RECORD).read_bytes())
         print(f"  record copied to {target}")
 
 
 def _evaluate(arguments) -> int:
     if arguments.all:
         return _evaluate_all(arguments)
-    from allconv import data, weights
-    from allconv.classifier import Classifier
+    from allconv.data import datasets
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
 
     if arguments.weights:
         path = Path(arguments.weights)
@@ -291,14 +299,16 @@ def _evaluate(arguments) -> int:
             f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
         )
     dataset = arguments.dataset or meta["dataset"]
-    fitting = [n for n, c in data.CLASS_NAMES.items() if len(c) == meta["classes"]]
+    fitting = [n for n, c in datasets.CLASS_NAMES.items() if len(c) == meta["classes"]]
     if dataset not in fitting:
         raise ValueError(
             f"{path} tells {meta['classes']} classes apart, as in "
             f"{' and '.join(fitting)}. Received: --dataset {dataset}"
         )
     result = _measured(classifier, dataset, arguments)
-    for name, error in zip(data.CLASS_NAMES[dataset], result.per_class, strict=True):
+    for name, error in zip(
+        datasets.CLASS_NAMES[dataset], result.per_class, strict=True
+    ):
         print(f"  {name:16}{error:6.1f} %")
     return 0
 
@@ -308,8 +318,9 @@ TURNED = 5
 
 
 def _evaluate_all(arguments) -> int:
-    from allconv import data, weights
-    from allconv.classifier import Classifier
+    from allconv.data import datasets
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
 
     if arguments.model or arguments.weights or arguments.dataset:
         raise ValueError(
@@ -324,7 +335,7 @@ def _evaluate_all(arguments) -> int:
         classifier = Classifier.load(path)
         try:
             result = _measured(classifier, entry["dataset"], arguments)
-        except data.DataError as error:
+        except datasets.DataError as error:
             unmeasured += 1
             print(
                 f"{entry['architecture']} on {entry['dataset']}: not measured: {error}"
@@ -342,10 +353,10 @@ def _evaluate_all(arguments) -> int:
 
 def _measured(classifier, dataset: str, arguments):
     """The `Evaluation` of one look at each test image; its error is printed."""
-    from allconv import data
-    from allconv.evaluate import score
+    from allconv.data import datasets
+    from allconv.results.evaluation import score
 
-    _, (images, labels) = data.load(dataset, arguments.data_dir)
+    _, (images, labels) = datasets.load(dataset, arguments.data_dir)
     result = score(classifier.predict(images), labels)
     meta = classifier.meta
     known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
@@ -360,22 +371,24 @@ def _measured(classifier, dataset: str, arguments):
 
 
 def _table(arguments) -> None:
-    from allconv import checkpoint, results
+    from allconv.core.files import write_bytes
+    from allconv.results import tables
 
-    title = results.title(arguments.name)
-    table = results.rows(arguments.name, results.read(arguments.records))
-    text = results.render(table, arguments.style)
+    title = tables.title(arguments.name)
+    table = tables.rows(arguments.name, tables.read(arguments.records))
+    text = tables.render(table, arguments.style)
     if arguments.style == "text":
         print(f"{title}\n")
     print(text)
     if arguments.output:
         path = Path(arguments.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_bytes(path, (text + "\n").encode())
+        write_bytes(path, (text + "\n").encode())
 
 
 def _explain(arguments) -> None:
-    from allconv import explanation, weights
+    from allconv.networks import weights
+    from allconv.reports import explanation
 
     if arguments.dataset is None:
         file = arguments.weights
@@ -407,14 +420,16 @@ def _explain(arguments) -> None:
 
 
 def _gallery(arguments) -> None:
-    from allconv import gallery, results, weights
-    from allconv.classifier import Classifier
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
+    from allconv.reports import gallery
+    from allconv.results import tables
 
     path = arguments.weights or weights.released("all_cnn_c", "cifar10")
     page = gallery.write(
         Path(arguments.output) / "index.html",
         Classifier.load(path),
-        results.read(arguments.records),
+        tables.read(arguments.records),
         arguments.data_dir,
     )
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -8,4 +8,5 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import allconv  # noqa: F401, before TensorFlow, whose kernels it chooses
 
 HERE = Path(__file__).parent
-RECORDS, TABLES, FIGURES = HERE / "records", HERE / "tables", HERE / "figures"
+TABLES, FIGURES = HERE / "tables", HERE / "figures"
+RECORDS = HERE.parent / "records"

@@ -10,10 +10,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from allconv import data, paper, plots, presets, results, saliency, train, weights
-from allconv.classifier import Classifier
-from allconv.evaluate import score
-from allconv.rules import RULES
+from allconv.data import datasets
+from allconv.figures.maps import rule_comparison
+from allconv.networks import weights
+from allconv.networks.classifier import Classifier
+from allconv.presets import catalogue
+from allconv.results import paper, tables
+from allconv.results.evaluation import score
+from allconv.saliency.explainer import Explainer
+from allconv.saliency.rules import RULES
+from allconv.training import run
 from experiments import RECORDS
 
 FOLDER = Path("demo")
@@ -22,15 +28,15 @@ SCORES = "conv9"  # the class scores of All-CNN-C, before they are averaged
 
 def trained(dataset: str) -> Path:
     """The weights of All-CNN-C after some minutes, where none are released."""
-    preset = presets.get("quick")
+    preset = catalogue.get("quick")
     if dataset == "shapes":
         preset = replace(
-            presets.get("tiny"), name="quick-shapes", architecture="all_cnn_c"
+            catalogue.get("tiny"), name="quick-shapes", architecture="all_cnn_c"
         )
     print("   nothing is released for it: training for some minutes ...", flush=True)
     folder = FOLDER / preset.name
-    train.run(preset, 0, folder)
-    return folder / train.WEIGHTS
+    run.train(preset, 0, folder)
+    return folder / run.WEIGHTS
 
 
 def main() -> int:
@@ -38,11 +44,11 @@ def main() -> int:
     dataset = "cifar10"
     print("1. CIFAR-10 ...", flush=True)
     try:
-        _, (images, labels) = data.load(dataset)
-        print(f"   verified, in {data.data_folder()}")
-    except data.DataError as error:
+        _, (images, labels) = datasets.load(dataset)
+        print(f"   verified, in {datasets.data_folder()}")
+    except datasets.DataError as error:
         dataset = "shapes"
-        _, (images, labels) = data.load(dataset)
+        _, (images, labels) = datasets.load(dataset)
         print(
             f"   {error}\n   Going on with drawn shapes: nothing measured here is of "
             "CIFAR-10."
@@ -59,15 +65,15 @@ def main() -> int:
     recorded = "" if known is None else f" ({known:.2f} % were recorded)"
     print(f"   by the recipe {recipe}: {result.error:.2f} %{recorded}", flush=True)
     if dataset == "cifar10":
-        augmented = presets.get(recipe).augmentation != "none"
+        augmented = catalogue.get(recipe).augmentation != "none"
         table = paper.CIFAR10_AUGMENTED if augmented else paper.TABLE_3
         print(f"   the paper's, after 350 epochs: {table['all_cnn_c'].value:.2f} %")
 
     print("3. All that was trained, from the records of the runs", flush=True)
-    records = results.read(RECORDS)
-    for name in results.TABLES:
-        done = [row for row in results.rows(name, records) if row["n"] != "0"]
-        print(f"\n{results.title(name)}\n\n{results.render(done)}")
+    records = tables.read(RECORDS)
+    for name in tables.TABLES:
+        done = [row for row in tables.rows(name, records) if row["n"] != "0"]
+        print(f"\n{tables.title(name)}\n\n{tables.render(done)}")
     print("\n4. What drives the network", flush=True)
     chosen = [int((labels == c).argmax()) for c in range(0, 10, 2)]
     pixels = images[chosen]
@@ -75,13 +81,13 @@ def main() -> int:
     maps = {}
     for rule in RULES:
         # The scores are rectified; below 0 they have no gradient, before it they have.
-        explainer = saliency.Explainer(
+        explainer = Explainer(
             classifier.model, rule, layer=SCORES, before_rectifier=True
         )
         at_inputs = explainer(inputs, channel=labels[chosen], position="all")
         maps[rule] = classifier.preprocessor.pullback(pixels, at_inputs)
-    names = [data.CLASS_NAMES[dataset][labels[i]] for i in chosen]
-    figure, _ = plots.rule_comparison(pixels, maps, row_titles=names, share="none")
+    names = [datasets.CLASS_NAMES[dataset][labels[i]] for i in chosen]
+    figure, _ = rule_comparison(pixels, maps, row_titles=names, share="none")
     picture = FOLDER / "rules.png"
     figure.savefig(picture)
     print(f"   {explainer.audit}\n   {picture}")

@@ -32,8 +32,11 @@ with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs w
 
 from matplotlib.figure import Figure
 
-from allconv import paper, presets, results, run_plots, weights
-from allconv.recipe import Preset
+from allconv.figures import runs
+from allconv.networks import weights
+from allconv.presets import catalogue
+from allconv.presets.preset import Preset
+from allconv.results import paper, tables
 from experiments import FIGURES, RECORDS, TABLES
 
 FIGURE = FIGURES / "fast.png"
@@ -56,7 +59,7 @@ def table(records: list[dict]) -> str:
     """Markdown: test errors of All-CNN-C, the paper's beside ours."""
     lines = [COLUMNS]
     for name in PRESETS:
-        preset, found = presets.get(name), results.summarise(records, name)
+        preset, found = catalogue.get(name), tables.summarise(records, name)
         augmented = preset.augmentation != "none"
         lines.append(
             (
@@ -71,7 +74,7 @@ def table(records: list[dict]) -> str:
                 two_looks(name) if len(found.errors) == 1 else "",
             )
         )
-    return results.markdown(lines, left=3)
+    return tables.markdown(lines, left=3)
 
 
 def trained_with(preset: Preset) -> str:
@@ -91,11 +94,11 @@ def figure(records: list[dict]) -> Figure:
     points = {
         name: [
             (record["minutes"], record["error"], "")
-            for record in results.finished(records, name)
+            for record in tables.finished(records, name)
         ]
         for name in PRESETS
     }
-    drawn = run_plots.scatter(
+    drawn = runs.scatter(
         {name: group for name, group in points.items() if group},
         xlabel="minutes of training",
         ylabel="test error in %",
@@ -110,7 +113,7 @@ def figure(records: list[dict]) -> Figure:
 
 
 def main() -> None:
-    records = results.read(RECORDS)
+    records = tables.read(RECORDS)
     text = table(records)
     TABLES.mkdir(exist_ok=True)
     (TABLES / "fast.md").write_text(f"{text}\n")

@@ -8,7 +8,7 @@ nearly. Seed 0 is up to 24 points ahead at first, and 3 points at epoch 12.
 
     python -m experiments.queue fidelity    # 212 minutes on two busy cores
     python -m allconv train caffe_start --epochs 3 --seed 1 \
-        --records experiments/records
+        --records records
     python -m experiments.fidelity          # a second: the figure and the table
     python -m experiments.fidelity --starts 8    # a minute: class scores at the start
 
@@ -24,9 +24,12 @@ import csv
 import keras
 import numpy as np
 
-from allconv import models, presets, results, run_plots
-from allconv.inputs import Inputs
-from allconv.recipe import complete
+from allconv.figures.runs import learning_curves
+from allconv.networks import all_cnn
+from allconv.presets import catalogue
+from allconv.presets.preset import complete
+from allconv.results import tables
+from allconv.training.inputs import Inputs
 from experiments import FIGURES, HERE, RECORDS
 
 CAFFE = HERE / "caffe_all_cnn_c.csv"
@@ -45,8 +48,8 @@ def caffe() -> tuple[list[float], list[float]]:
 def ours() -> dict[int, tuple[list[float], list[float]]]:
     """(epochs, accuracy in %) of our runs' records, by seed; some are shorter."""
     runs = {}
-    recipe = presets.get("caffe_start")
-    for record in results.read(RECORDS):
+    recipe = catalogue.get("caffe_start")
+    for record in tables.read(RECORDS):
         found = complete(record["preset"])
         if found != recipe.as_dict() | {k: found[k] for k in ("name", "epochs")}:
             continue
@@ -60,14 +63,14 @@ def ours() -> dict[int, tuple[list[float], list[float]]]:
 def shares_on(seed: int, inputs: np.ndarray) -> np.ndarray:
     """Where each class score of a new network is above 0: shares `(10,)` of places."""
     keras.utils.set_random_seed(seed)
-    model = models.AllCNNC()
+    model = all_cnn.AllCNNC()
     scores = keras.Model(model.inputs[0], model.get_layer("conv9").output)
     return (scores.predict(inputs, verbose=0) > 0).mean(axis=(0, 1, 2))
 
 
 def starts(count: int) -> None:
     """Print the shares of `count` seeds, on the first 200 training images."""
-    found = Inputs(presets.get("caffe_start"))
+    found = Inputs(catalogue.get("caffe_start"))
     print("seed  share of places where the score of each class is above 0")
     for seed in range(count):
         shares = shares_on(seed, found.x_train[:200])
@@ -91,7 +94,7 @@ def main() -> None:
         near = min(range(len(epochs)), key=lambda j: abs(epochs[j] - epoch))
         print(f"{epoch:5}{''.join(mine)}{accuracies[near]:8.2f}  {epochs[near]:.2f}")
     last = sum(e <= longest[-1] + 3 for e in epochs)
-    figure = run_plots.learning_curves(
+    figure = learning_curves(
         {f"this project, seed {seed}": run for seed, run in runs.items()}
         | {"public Caffe run": (epochs[:last], accuracies[:last])}
     )

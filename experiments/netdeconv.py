@@ -23,9 +23,13 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from allconv import correlation, data, models, paper, results, whitening_plots
-from allconv.preprocessing import MeanStd
-from allconv.recipe import NORMS
+from allconv.data import datasets
+from allconv.data.preprocessing import MeanStd
+from allconv.figures import whitening
+from allconv.networks import all_cnn
+from allconv.networks.registry import NORMS
+from allconv.probes import correlation
+from allconv.results import paper, tables
 from experiments import FIGURES, RECORDS
 
 # A preset's name without its norm: the paper's row.
@@ -48,7 +52,7 @@ def table(records: list[dict]) -> str:
     for name, (network, dataset) in TABLE_1.items():
         published = paper.WHITENING[network, dataset]
         batch, deconv = (
-            results.summarise(records, f"{name}_{norm}") for norm in ("batch", "deconv")
+            tables.summarise(records, f"{name}_{norm}") for norm in ("batch", "deconv")
         )
         cells = [network, dataset]
         for theirs, ours in ((published["bn1"], batch), (published["nd1"], deconv)):
@@ -58,10 +62,10 @@ def table(records: list[dict]) -> str:
             for ours in (batch, deconv)
         ]
         lines.append(cells)
-    return results.markdown(lines)
+    return tables.markdown(lines)
 
 
-def accuracy(summary: results.Summary) -> str:
+def accuracy(summary: tables.Summary) -> str:
     """What a summary says, as accuracy in %."""
     return str(replace(summary, errors=tuple(100 - e for e in summary.errors)))
 
@@ -73,7 +77,7 @@ def curves(records: list[dict]) -> dict[str, tuple[list, list, list]]:
     """
     found = {}
     for norm in NORMS:
-        runs = results.finished(records, f"all_cnn_c_{norm}_10")
+        runs = tables.finished(records, f"all_cnn_c_{norm}_10")
         if runs:
             run = min(runs, key=lambda record: record["seed"])
             epochs = [row["epoch"] for row in run["history"]]
@@ -89,8 +93,8 @@ def example_images(n: int = 1000) -> tuple[str, np.ndarray]:
     Returns:
         The data set's name, and float32 `(n, 32, 32, 3)`.
     """
-    name = "cifar10" if data.is_cached("cifar10") else "shapes"
-    images = data.load(name)[0][0][:n]
+    name = "cifar10" if datasets.is_cached("cifar10") else "shapes"
+    images = datasets.load(name)[0][0][:n]
     return name, MeanStd().fit(images)(images)
 
 
@@ -100,7 +104,7 @@ def before_and_after(images: np.ndarray) -> dict[str, np.ndarray]:
     The second layer's inputs are the first layer's outputs at random weights.
     """
     keras.utils.set_random_seed(0)
-    model = models.AllCNNC(norm="deconv", dropout=0)
+    model = all_cnn.AllCNNC(norm="deconv", dropout=0)
     found = {}
     for name in ("conv1", "conv2"):
         layer = model.get_layer(name)
@@ -118,24 +122,24 @@ def kernels(images: np.ndarray, size: int = 5) -> Figure:
     """The whitening of `size` x `size` patches, drawn as filters."""
     matrix = correlation.covariance(correlation.patch_rows(images, size))
     root = correlation.whitener(matrix, epsilon=1e-2)
-    return whitening_plots.deconvolution_kernels(root, size, columns=3 * size)[0]
+    return whitening.deconvolution_kernels(root, size, columns=3 * size)[0]
 
 
 def figures(records: list[dict]) -> Iterator[tuple[str, Figure]]:
     """Names and figures, one after the other."""
     _, images = example_images()
     losses = correlation.one_step(correlation.patch_rows(images[:200], 5))
-    yield "netdeconv_one_step", whitening_plots.descents(losses)
+    yield "netdeconv_one_step", whitening.descents(losses)
     matrices = before_and_after(images)
-    yield "netdeconv_covariance", whitening_plots.covariances(matrices)
+    yield "netdeconv_covariance", whitening.covariances(matrices)
     yield "netdeconv_kernels", kernels(images)
     found = curves(records)
     if found:
-        yield "netdeconv_norms", whitening_plots.against_time(found)
+        yield "netdeconv_norms", whitening.against_time(found)
 
 
 def main() -> None:
-    records = results.read(RECORDS)
+    records = tables.read(RECORDS)
     print("Accuracy in % after one epoch (Ye et al. 2020, Table 1)\n")
     print(table(records))
     print("\nAll-CNN-C, ten epochs")

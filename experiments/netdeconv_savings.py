@@ -1,6 +1,6 @@
 """What the cheaper kinds of network deconvolution cost in accuracy.
 
-The savings of `experiments.netdeconv_cost` that are marked `*` there are other
+The savings of `experiments.benchmarks.netdeconv` that are marked `*` there are other
 functions than the paper's, and off by default. Claim, if they are to be used: a short
 training ends no worse with them. All-CNN-C, the recipe of `quick` on the middle of
 10,000 images, three seeds of each, measured on 5,000 training images held back; never
@@ -14,8 +14,8 @@ saved a twentieth; statistics of every second step only lose 15 points at this r
 of every tenth step it does not learn.
 
 `minutes` are the mean of the finished runs and hold other work of the machine;
-`experiments.netdeconv_cost` measures what a step costs. *diverged* counts runs whose
-loss became no number.
+`experiments.benchmarks.netdeconv` measures what a step costs. *diverged* counts runs
+whose loss became no number.
 """
 
 import argparse
@@ -25,13 +25,16 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from allconv import models, presets, results, train
-from allconv.netdeconv import NetworkDeconvolution2D
+from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.networks import all_cnn
+from allconv.presets import catalogue
+from allconv.results import tables
+from allconv.training.run import train
 from experiments import TABLES
-from experiments.netdeconv_cost import VARIANTS
+from experiments.benchmarks.netdeconv import VARIANTS
 
 PRESET = replace(
-    presets.get("quick"),
+    catalogue.get("quick"),
     name="saving",
     windows=((0, 24),),
     train_size=10_000,
@@ -47,20 +50,20 @@ def run(options: dict, seed: int, data_dir: str | None = None) -> dict:
     """The record of one short training with `options` for the layers that whiten."""
     layer = functools.partial(NetworkDeconvolution2D, **options)
     with (
-        mock.patch.object(models, "NetworkDeconvolution2D", layer),
+        mock.patch.object(all_cnn, "NetworkDeconvolution2D", layer),
         tempfile.TemporaryDirectory() as folder,
     ):
-        return train.run(PRESET, seed, Path(folder), data_dir=data_dir, progress=False)
+        return train(PRESET, seed, Path(folder), data_dir=data_dir, progress=False)
 
 
 def table(records: dict[str, list[dict]]) -> str:
     """Markdown: errors on the images held back, by what was saved."""
     lines = [("variant", "held-out error %", "n", "diverged", "minutes")]
     for name, runs in records.items():
-        found = results.Summary.of(runs)
+        found = tables.Summary.of(runs)
         minutes = "" if found.minutes is None else f"{found.minutes:.2f}"
         lines.append((name, found, len(found.errors), found.diverged, minutes))
-    return results.markdown(lines, left=1)
+    return tables.markdown(lines, left=1)
 
 
 def main() -> None:

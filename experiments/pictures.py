@@ -28,11 +28,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from allconv import checkpoint, data, patches, plots, weights
-from allconv.classifier import Classifier
-from allconv.rules import RULES
-from allconv.saliency import Explainer
-from allconv.units import explain_top
+from allconv.core import files
+from allconv.data import datasets
+from allconv.figures.maps import rule_comparison, top_patches
+from allconv.networks import weights
+from allconv.networks.classifier import Classifier
+from allconv.probes import patches
+from allconv.reports.units import explain_top
+from allconv.saliency.explainer import Explainer
+from allconv.saliency.rules import RULES
 from experiments import FIGURES
 
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
@@ -75,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{network} is left out: {error}")
             continue
         classifier = Classifier.load(path)
-        _, test = data.load(classifier.meta["dataset"], options.data_dir)
+        _, test = datasets.load(classifier.meta["dataset"], options.data_dir)
         hidden = HIDDEN if network == "all_cnn_c" else {}
         inputs = classifier.preprocessor(test[0])
         tops = patches.top_activations(classifier.model, inputs, [scores, *hidden])
@@ -94,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not facts:
         return 1
     text = json.dumps(facts, indent=1) + "\n"
-    checkpoint.write_bytes(options.output / "pictures.json", text.encode())
+    files.write_bytes(options.output / "pictures.json", text.encode())
     return 0
 
 
@@ -133,12 +137,10 @@ def compare_rules(
         )
         for title, explainer in explainers.items()
     }
-    names = data.CLASS_NAMES[classifier.meta["dataset"]]
+    names = datasets.CLASS_NAMES[classifier.meta["dataset"]]
     pairs = [(names[c], names[k]) for c, k in zip(channels, labels[index], strict=True)]
     titles = [unit if unit == label else f"{unit} ({label})" for unit, label in pairs]
-    figure, limits = plots.rule_comparison(
-        pixels, maps, row_titles=titles, share="none"
-    )
+    figure, limits = rule_comparison(pixels, maps, row_titles=titles, share="none")
     return figure, {
         "units": f"all of {layer} that fire, {len(channels)} of {len(top.index)}, each "
         f"at its strongest activation over {len(images)} test images",
@@ -186,7 +188,7 @@ def show_patches(
     guided = {"guided": Explainer(classifier.model, "guided", layer=layer)}
     maps = explain_top(classifier, guided, images, top, channels)["guided"]
     pixels = patches.gather(images, top.index)
-    figure, limits = plots.top_patches(
+    figure, limits = top_patches(
         patches.crop(pixels / 255, top.box, np.nan),
         patches.crop(maps, top.box, np.nan),
         row_titles=[f"{layer}, {channel}" for channel in channels],

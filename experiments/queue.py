@@ -6,7 +6,7 @@
 Runs that are finished are passed over and runs that were stopped go on, so the same
 command can be given again at any time. SIGTERM or Ctrl-C stops the queue and its runs,
 each safely. `--processes` trains several at once, each with its share of the cores.
-Each finished run's record is copied to `experiments/records`.
+Each finished run's record is copied to `records`.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from allconv import architectures, presets
-from allconv.recipe import NORMS
+from allconv.networks import all_cnn_rows
+from allconv.networks.registry import NORMS
+from allconv.presets import catalogue
 from experiments import RECORDS
 
 # Rows of Table 1 of Ye et al. (2020), the shortest runs first.
@@ -30,15 +31,15 @@ WHITENED = (
 QUEUES: dict[str, list[tuple[str, int]]] = {
     "fidelity": [("caffe_start", 0)],
     "quick": [("quick", 0)],
-    "cifar10": [(name, 0) for name in architectures.NAMES[:12]],
+    "cifar10": [(name, 0) for name in all_cnn_rows.NAMES[:12]],
     "budget": [
-        *((f"{name}_budget", 0) for name in architectures.NAMES[:12]),
+        *((f"{name}_budget", 0) for name in all_cnn_rows.NAMES[:12]),
         *((f"{n}_budget", seed) for n in ("model_c", "all_cnn_c") for seed in (1, 2)),
     ],
     "pictures": [("model_c_short", 0), ("all_cnn_c_short", 0), ("zfnet_32_flips", 0)],
     "zfnet": [
         ("zfnet_32_flips", 0),
-        *((name, 0) for name in presets.ZFNET_32),
+        *((name, 0) for name in catalogue.ZFNET_32),
         ("zfnet_32_cifar100", 0),
     ],
     "fast": [
@@ -82,7 +83,7 @@ def main() -> int:
         extra += ["--threads", str(max(1, share))]
     jobs = QUEUES[arguments.queue]
     for name, _ in jobs:
-        presets.get(name)
+        catalogue.get(name)
     running: list[subprocess.Popen] = []
     with ThreadPoolExecutor(arguments.processes) as pool:
         waiting = [pool.submit(train, job, extra, running) for job in jobs]

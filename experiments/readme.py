@@ -9,13 +9,14 @@ import re
 import sys
 from pathlib import Path
 
-from allconv import checkpoint, results
+from allconv.core import files
+from allconv.results import tables
 from experiments import RECORDS, fast, netdeconv, table3
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 # What stands between the markers of that name; any other name is one of
-# `results.TABLES`.
+# `tables.TABLES`.
 TABLES = {
     "budget": table3.table,
     "ranks": table3.ranks,
@@ -28,13 +29,13 @@ MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def generate(text: str) -> str:
     """The README with every marked table made anew."""
-    records = results.read(RECORDS)
+    records = tables.read(RECORDS)
 
     def table(match: re.Match) -> str:
         if match[2] in TABLES:
             made = TABLES[match[2]](records)
         else:
-            made = results.render(results.rows(match[2], records), "markdown")
+            made = tables.render(tables.rows(match[2], records), "markdown")
         return f"{match[1]}{made}\n{match[3]}"
 
     return MARKED.sub(table, text)
@@ -47,7 +48,7 @@ def main() -> int:
     after = generate(before)
     if parser.parse_args().check:
         return int(before != after)
-    checkpoint.write_bytes(README, after.encode())
+    files.write_bytes(README, after.encode())
     return 0
 
 

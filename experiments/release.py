@@ -14,10 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from allconv import checkpoint, data, presets, train, weights
-from allconv.classifier import Classifier
-from allconv.evaluate import score
-from allconv.recipe import complete
+from allconv.core import files
+from allconv.data import datasets
+from allconv.networks import weights
+from allconv.networks.classifier import Classifier
+from allconv.presets import catalogue
+from allconv.presets.preset import complete
+from allconv.results.evaluation import score
+from allconv.training import run
 from experiments import RECORDS
 
 
@@ -28,7 +32,7 @@ def place(entry: dict) -> tuple:
     epochs, of equals one with shifts and flips, its first seed. The errors are those of
     the test set and choose nothing.
     """
-    preset = presets.get(entry["preset"])
+    preset = catalogue.get(entry["preset"])
     network = entry["dataset"], entry["architecture"]
     plain = preset.augmentation == "none"
     return (*network, -preset.epochs, plain, preset.name, entry["seed"])
@@ -42,19 +46,19 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             not follow the preset it names, or was whitened otherwise than what is
             released already.
     """
-    record = json.loads((folder / train.RECORD).read_text())
+    record = json.loads((folder / run.RECORD).read_text())
     if record["status"] != "finished" or record["split"] != "test":
         raise ValueError(
             f"{folder} holds a run that is {record['status']} and was measured on "
             f"{record.get('split', 'nothing')}; only test results are released."
         )
     recipe = complete(record["preset"])
-    if recipe != presets.get(recipe["name"]).as_dict():
+    if recipe != catalogue.get(recipe["name"]).as_dict():
         raise ValueError(
             f"{folder} holds a run that has the name of the preset {recipe['name']} "
             "and other settings; what is released can be trained again by its name."
         )
-    classifier = Classifier.load(folder / train.WEIGHTS)
+    classifier = Classifier.load(folder / run.WEIGHTS)
     meta, dataset = classifier.meta, classifier.meta["dataset"]
     preprocessing, shared = {"kind": meta["preprocessing"]}, None
     if hasattr(classifier.preprocessor, "compact"):
@@ -68,7 +72,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             )
         preprocessing |= {"file": shared.name, "sha256": weights.sha256(shared)}
     path = weights.RELEASED / f"{meta['preset']}-seed{meta['seed']}.h5"
-    _, (images, labels) = data.load(dataset, data_dir)
+    _, (images, labels) = datasets.load(dataset, data_dir)
     kept = {k: meta[k] for k in ("preset", "seed")}
     found = {"error": record["error"], "wrong": record["wrong"]}
     for _ in range(2):  # the second time with the error that the small file has
@@ -103,7 +107,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
 
 def same_preprocessing(shared: Path, preprocessor) -> bool:
     """Whether a file of `weights.save_preprocessing` holds the same numbers."""
-    there, _ = checkpoint.read(shared)
+    there, _ = files.read(shared)
     here = preprocessor.compact()
     return there.keys() == here.keys() and all(
         np.allclose(there[k], here[k], rtol=1e-3, atol=1e-3 * np.abs(here[k]).max())
@@ -121,9 +125,9 @@ def main() -> int:
         others = [e for e in weights.manifest() if e["file"] != entry["file"]]
         entries = sorted([*others, entry], key=place)
         text = "[\n" + ",\n".join(json.dumps(e, indent=1) for e in entries) + "\n]\n"
-        checkpoint.write_bytes(weights.RELEASED / weights.MANIFEST, text.encode())
+        files.write_bytes(weights.RELEASED / weights.MANIFEST, text.encode())
         record = f"{entry['preset']}-seed{entry['seed']}.json"
-        checkpoint.write_bytes(RECORDS / record, (folder / train.RECORD).read_bytes())
+        files.write_bytes(RECORDS / record, (folder / run.RECORD).read_bytes())
         size = (weights.RELEASED / entry["file"]).stat().st_size / 2**20
         print(
             f"{entry['file']}: {size:.2f} MB, error {entry['error']:.2f} % "

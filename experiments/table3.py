@@ -4,7 +4,7 @@ Claims of Springenberg et al. (2015), Table 3, CIFAR-10 without augmentation: in
 family the Strided network is the worst; All-CNN, whose pooling is learned, is not worse
 than ConvPool; both are better than the network they come from.
 
-The paper's 350 epochs are 39 to 52 hours for All-CNN-C on two cores. `presets.BUDGET`
+The paper's 350 epochs are 39 to 52 hours for All-CNN-C on two cores. `catalogue.BUDGET`
 has 6, with the paper's inputs, optimiser and weight decay and no normalising layers.
 Batch size, rate, dropout and how kernels and class scores start were tried with
 All-CNN-C and Model A on training images held back (`trials`). The number of epochs is
@@ -18,13 +18,16 @@ what the hours allow.
 import numpy as np
 from matplotlib.figure import Figure
 
-from allconv import architectures, paper, presets, results, run_plots
-from allconv.likeness import rank_correlation
+from allconv.figures import runs
+from allconv.networks import all_cnn_rows
+from allconv.presets import catalogue
+from allconv.results import paper, tables
+from allconv.saliency.similarity import rank_correlation
 from experiments import FIGURES, RECORDS, TABLES
 
 FIGURE = FIGURES / "table3.png"
 
-NETWORKS = architectures.NAMES[:12]
+NETWORKS = all_cnn_rows.NAMES[:12]
 FAMILIES = {"a": NETWORKS[:4], "b": NETWORKS[4:8], "c": NETWORKS[8:]}
 # In words, and by how many points it holds, of the errors of (base, Strided, ConvPool,
 # All-CNN). Below 0 the order is the other way round.
@@ -41,9 +44,9 @@ CLAIMS = {
 }
 
 
-def summaries(records: list[dict]) -> dict[str, results.Summary]:
+def summaries(records: list[dict]) -> dict[str, tables.Summary]:
     """What the runs of each network came to, by network."""
-    return {name: results.summarise(records, f"{name}_budget") for name in NETWORKS}
+    return {name: tables.summarise(records, f"{name}_budget") for name in NETWORKS}
 
 
 def errors(records: list[dict]) -> dict[str, float]:
@@ -54,14 +57,14 @@ def errors(records: list[dict]) -> dict[str, float]:
 
 def table(records: list[dict]) -> str:
     """Markdown: the paper's error and ours, network by network."""
-    epochs = presets.BUDGET.epochs
+    epochs = catalogue.BUDGET.epochs
     head = ("network", "parameters", "paper %, 350 epochs", f"ours %, {epochs} epochs")
     lines = [(*head, "n", "diverged", "minutes")]
     for name, found in summaries(records).items():
         lines.append(
             (
                 name,
-                f"{architectures.count_parameters(name):,}",
+                f"{all_cnn_rows.count_parameters(name):,}",
                 f"{paper.TABLE_3[name].value:.2f}",
                 str(found),
                 len(found.errors),
@@ -69,7 +72,7 @@ def table(records: list[dict]) -> str:
                 "" if found.minutes is None else f"{found.minutes:.0f}",
             )
         )
-    return results.markdown(lines, left=1)
+    return tables.markdown(lines, left=1)
 
 
 def claims(records: list[dict]) -> str:
@@ -87,7 +90,7 @@ def claims(records: list[dict]) -> str:
                 else:
                     cells.append("not run")
         lines.append((words, *cells))
-    return results.markdown(lines, left=1)
+    return tables.markdown(lines, left=1)
 
 
 def agreement(ours: dict[str, float]) -> float:
@@ -121,15 +124,15 @@ def figure(ours: dict[str, float]) -> Figure:
         points[kind] = [
             (paper.TABLE_3[name].value, ours[name], name[-1].upper()) for name in names
         ]
-    return run_plots.scatter(
+    return runs.scatter(
         points,
         xlabel="the paper's error in %, 350 epochs",
-        ylabel=f"our error in %, {presets.BUDGET.epochs} epochs",
+        ylabel=f"our error in %, {catalogue.BUDGET.epochs} epochs",
     )
 
 
 def main() -> None:
-    records = results.read(RECORDS)
+    records = tables.read(RECORDS)
     TABLES.mkdir(exist_ok=True)
     for name, text in (
         ("table3", f"{table(records)}\n\n{ranks(records)}"),

@@ -32,14 +32,16 @@ nothing (89.6 %), All-CNN-C less (72.8 %); with Caffe's `xavier` All-CNN-C hardl
 import argparse
 from dataclasses import replace
 
-from allconv import presets, results, train
-from allconv.checkpoint import write_bytes
-from allconv.recipe import Preset, complete
-from allconv.records import to_json
+from allconv.core.files import write_bytes
+from allconv.presets import catalogue
+from allconv.presets.preset import Preset, complete
+from allconv.results import tables
+from allconv.results.records import to_json
+from allconv.training.run import train
 from experiments import RECORDS, TABLES
 
 FAST = replace(
-    presets.FAST,
+    catalogue.FAST,
     name="trial",
     preprocessing="mean_std",
     epochs=2,
@@ -53,7 +55,7 @@ MUON = replace(
 )
 # A tenth of what a network of the table gets: 3 epochs of 10,000 images.
 BUDGET = replace(
-    presets.BUDGET,
+    catalogue.BUDGET,
     name="budget_trial",
     epochs=3,
     windows=((0, 24),),
@@ -81,7 +83,7 @@ BUDGET_CHANGES = {
 # Table 3 at the paper's accuracy: `fast` in eight epochs, in the precision that is the
 # fastest on these cores.
 TABLE3 = replace(
-    presets.get("fast"),
+    catalogue.get("fast"),
     name="table3_trial",
     epochs=8,
     windows=((0, 24), (6, 32)),
@@ -152,8 +154,8 @@ def run(group: str, names: list[str], data_dir: str | None = None) -> None:
     """Train the named trials that have no record yet, and keep their records."""
     for name in names:
         recipe = preset(group, name)
-        if record_of(recipe, results.read(RECORDS)) is None:
-            record = train.run(recipe, data_dir=data_dir)
+        if record_of(recipe, tables.read(RECORDS)) is None:
+            record = train(recipe, data_dir=data_dir)
             path = RECORDS / f"{name}-seed0.json"
             write_bytes(path, (to_json(record) + "\n").encode())
 
@@ -170,7 +172,7 @@ def table(group: str, records: list[dict]) -> str:
             cells.append(f"{record['minutes']:.0f}")
         changed = ", ".join(f"{field}={value}" for field, value in changes.items())
         lines.append((name, changed or "nothing", *cells))
-    return results.markdown(lines)
+    return tables.markdown(lines)
 
 
 def main() -> None:
@@ -184,7 +186,7 @@ def main() -> None:
         if name not in names:
             parser.error(f"{name!r} is none of the trials {', '.join(names)}")
     run(arguments.group, arguments.only or names, arguments.data_dir)
-    text = table(arguments.group, results.read(RECORDS))
+    text = table(arguments.group, tables.read(RECORDS))
     TABLES.mkdir(exist_ok=True)
     (TABLES / f"trials_{arguments.group}.md").write_text(f"{text}\n")
     print(text)

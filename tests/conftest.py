@@ -34,11 +34,13 @@ def _no_determinism_is_left_behind():
 @pytest.fixture(scope="session")
 def cifar10():
     """Real CIFAR-10, where it is cached; the test is skipped elsewhere."""
-    from allconv import data
+    from allconv.data import datasets
 
-    if not data.is_cached("cifar10"):
-        pytest.skip(f"CIFAR-10 is not in {data.data_folder()}; `make demo` fetches it")
-    return data.load("cifar10")
+    if not datasets.is_cached("cifar10"):
+        pytest.skip(
+            f"CIFAR-10 is not in {datasets.data_folder()}; `make demo` fetches it"
+        )
+    return datasets.load("cifar10")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import math
 import keras
 import numpy as np
 
-from allconv.netdeconv import (
+from allconv.layers.netdeconv import (
     ChannelDeconvolution,
     NetworkDeconvolution2D,
     NetworkDeconvolutionDense,

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import keras
 
-from allconv import presets, train
+from allconv.presets import catalogue
+from allconv.training.run import train
 
 # Real training in a second an epoch: 12 steps of Strided-CNN-A, dropout and all.
 SMALL = replace(
-    presets.get("tiny"),
+    catalogue.get("tiny"),
     name="small",
     architecture="strided_cnn_a",
     augmentation="paper",
@@ -23,7 +24,7 @@ SMALL = replace(
 
 
 def run(folder, preset=SMALL, seed=3, **kwargs):
-    return train.run(preset, seed, folder, progress=False, **kwargs)
+    return train(preset, seed, folder, progress=False, **kwargs)
 
 
 class StopAfter(keras.callbacks.Callback):

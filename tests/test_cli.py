@@ -10,7 +10,8 @@ import time
 import pytest
 
 from allconv import __main__ as cli
-from allconv import presets, results
+from allconv.presets import catalogue
+from allconv.results import tables
 from experiments import RECORDS
 
 
@@ -23,7 +24,7 @@ def call(capsys, *arguments):
 def test_list_names_everything(capsys):
     status, out, _ = call(capsys, "list")
     assert status == 0
-    for name in presets.PRESETS:
+    for name in catalogue.PRESETS:
         assert f"  {name} " in out
     assert "1,369,738 parameters" in out
 
@@ -35,7 +36,7 @@ def test_data(capsys):
     assert re.search(r"training set [0-9a-f]{64}", out)
 
 
-@pytest.mark.parametrize("name", results.TABLES)
+@pytest.mark.parametrize("name", tables.TABLES)
 def test_tables(capsys, name, tmp_path):
     out_file = tmp_path / "table.md"
     status, out, _ = call(
@@ -53,8 +54,7 @@ def test_a_table_needs_no_tensorflow():
         "assert main(['table', 'cifar10']) == 0\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
-    folder = RECORDS.parent.parent
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=RECORDS.parent)
 
 
 def test_an_earlier_recipe_has_a_star_and_the_star_a_line(capsys, tmp_path):

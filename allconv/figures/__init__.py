@@ -1,0 +1,1 @@
+"""Draws what the other folders compute, and computes nothing."""

@@ -1,0 +1,373 @@
+"""Figures of images and signed maps: nothing is rescaled without saying by how much.
+
+A map is drawn in colour, channel by channel, on a scale that keeps zero: mid-grey is
+zero, brighter is positive, darker negative (negative values are right: the last
+transposed convolution is not rectified). Values beyond the limit are clipped, and every
+function returns the limits it used, for the caption. Figures are plain
+`matplotlib.figure.Figure`s: they are neither shown nor saved here.
+
+    figure, limits = rule_comparison(images, {"backprop": a, "guided": b})
+    figure.savefig("rules.png")
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from allconv.core.checks import check_choice
+
+SHARES = ("row", "column", "all", "none")
+PAPER = 1.0  # white, between tiles
+BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
+ZERO = 0.5
+_TILE = 48  # smaller tiles are enlarged, by a whole factor, for gaps to look alike
+
+
+def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
+    """The magnitude at which a signed scale should end.
+
+    Args:
+        maps: Array of any shape; zeros and NaN do not count.
+        percentile: Per cent of the other magnitudes that the limit is not to clip.
+
+    Returns:
+        A limit above 0, or 0 where there is nothing but zeros.
+    """
+    magnitudes = np.abs(maps)
+    magnitudes = magnitudes[magnitudes > 0]
+    return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
+
+
+def signed_colours(maps: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
+    """Put signed maps on a scale from 0 to 1 on which zero is 0.5 exactly.
+
+    Args:
+        maps: Array of any shape.
+        limit: Magnitude that is drawn as 0 or 1, as is all beyond it; one, or an array
+            that broadcasts. Where it is 0 the map is drawn as zeros.
+
+    Returns:
+        float64 array of the same shape.
+    """
+    safe = np.where(np.asarray(limit) > 0, limit, np.inf)
+    with np.errstate(over="ignore"):  # beyond every limit, as clipped
+        return ZERO + ZERO * np.clip(np.asarray(maps, float) / safe, -1, 1)
+
+
+def shared_limits(
+    maps: np.ndarray, share: str = "row", percentile: float = 99.5
+) -> np.ndarray:
+    """One limit per map of a grid, equal for the maps that are to be compared.
+
+    Args:
+        maps: `(rows, columns, height, width, channels)`.
+        share: `"row"`, `"column"`, `"all"` or `"none"`: which maps have one scale.
+        percentile: As for `signed_limit`.
+
+    Returns:
+        float64 array `(rows, columns)`.
+    """
+    check_choice("share", share, SHARES)
+    rows, columns = maps.shape[:2]
+    limits = np.empty((rows, columns))
+    for i in [slice(None)] if share in ("column", "all") else range(rows):
+        for j in [slice(None)] if share in ("row", "all") else range(columns):
+            limits[i, j] = signed_limit(maps[i, j], percentile)
+    return limits
+
+
+def rule_comparison(
+    images: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    *,
+    row_titles: Sequence[str] | None = None,
+    share: str = "column",
+    percentile: float = 99.5,
+) -> tuple[Figure, np.ndarray]:
+    """Images beside their maps under several rules (All-CNN paper, figures 4 to 6).
+
+    Args:
+        images: `(n, height, width, channels)`: uint8, or float from 0 to 1.
+        maps: By column title, e.g. `"guided"` or `"guided\\nwith switches"`: arrays
+            shaped as `images`.
+        row_titles: One per image, e.g. class names.
+        share: Which maps have one scale: see `shared_limits`. By default each rule has
+            its own: their magnitudes differ by orders. Shared limits stand beside the
+            row or below the column; where each map has its own, the least and the
+            greatest of a column stand below it.
+        percentile: As for `signed_limit`.
+
+    Returns:
+        The figure, and the limits `(n, rules)`.
+
+    Raises:
+        ValueError: If shapes do not agree or images are not in range.
+    """
+    pictures = _pictures("images", images)
+    for title, columns in maps.items():
+        _same_shape("images", images, f"maps[{title!r}]", columns)
+    grid = np.stack([np.asarray(a, float) for a in maps.values()], axis=1)
+    limits = shared_limits(grid, share, percentile)
+    tiles = _rgb(signed_colours(grid, limits[..., None, None, None]))
+    below = {"column": _texts(limits[0]), "none": _ranges(limits)}.get(share)
+    figure = _figure(
+        np.concatenate([pictures[:, None], tiles], axis=1),
+        column_titles=["image", *maps],
+        row_titles=row_titles,
+        row_notes=_texts(limits[:, 0]) if share in ("row", "all") else None,
+        column_notes=["", *below] if below else None,
+    )
+    return figure, limits
+
+
+def top_patches(
+    patches: np.ndarray,
+    maps: np.ndarray,
+    *,
+    row_titles: Sequence[str] | None = None,
+    percentile: float = 99.5,
+) -> tuple[Figure, np.ndarray]:
+    """What excites each channel most, above the maps of these units (figure 3).
+
+    Args:
+        patches: Crops `(channels, k, height, width, 3)`: uint8, or float from 0 to 1;
+            NaN beyond the border of the image.
+        maps: Maps cut out in the same way, same shape.
+        row_titles: One per channel, e.g. `"conv6, 3"`.
+        percentile: As for `signed_limit`.
+
+    Returns:
+        The figure, and the limits `(channels,)`: the maps of a row have one scale.
+
+    Raises:
+        ValueError: As for `rule_comparison`.
+    """
+    pictures = _pictures("patches", patches)
+    _same_shape("patches", patches, "maps", maps)
+    limits = shared_limits(maps, "row", percentile)
+    tiles = _rgb(signed_colours(maps, limits[..., None, None, None]))
+    figure = _figure(
+        np.stack([pictures, tiles], axis=1).reshape(-1, *pictures.shape[1:]),
+        row_titles=row_titles,
+        row_notes=_texts(limits[:, 0]),
+        block=2,
+        inches=0.8,
+    )
+    return figure, limits[:, 0]
+
+
+def sanity_strip(
+    images: np.ndarray,
+    layers: Sequence[str],
+    trained: np.ndarray,
+    maps: np.ndarray,
+    scores: Mapping[str, np.ndarray] | None = None,
+    *,
+    row_titles: Sequence[str] | None = None,
+    share: str = "none",
+    percentile: float = 99.5,
+) -> tuple[Figure, np.ndarray]:
+    """Maps of a trained network and of the same network with ever fewer learned layers.
+
+    `sanity_strip(images, *sanity.randomisation_test(model, maps))` draws a whole test.
+
+    Args:
+        images: `(n, height, width, channels)`: uint8, or float from 0 to 1.
+        layers: The layers in the order of randomisation, the top layer first.
+        trained: Maps of the trained network, shaped as `images`.
+        maps: Maps after each step, `(steps, n, height, width, channels)`.
+        scores: By name, similarity to the trained map `(seeds, steps, n)`; drawn
+            below as mean and standard deviation over the seeds, averaged over images.
+            Undefined scores are left out, and counted in the figure.
+        row_titles: One per image.
+        share: Which maps have one scale. By default each has its own: random weights
+            change the magnitude, the question is whether they change the pattern.
+        percentile: As for `signed_limit`.
+
+    Returns:
+        The figure, and the limits `(n, 1 + steps)`.
+
+    Raises:
+        ValueError: As for `rule_comparison`.
+    """
+    pictures = _pictures("images", images)
+    _same_shape("images", images, "trained", trained)
+    if len(maps) != len(layers):
+        raise ValueError(
+            "`maps` should have one step per layer. "
+            f"Received: {len(maps)} steps and {len(layers)} layers"
+        )
+    for step in maps:
+        _same_shape("images", images, "maps", step)
+    grid = np.stack([trained, *maps], axis=1)
+    limits = shared_limits(grid, share, percentile)
+    tiles = _rgb(signed_colours(grid, limits[..., None, None, None]))
+    figure = _figure(
+        np.concatenate([pictures[:, None], tiles], axis=1),
+        column_titles=["image", "trained", *layers],
+        row_titles=row_titles,
+        below=1.6 if scores else 0,
+    )
+    if scores:
+        _curves(figure, scores)
+    return figure, limits
+
+
+def filters(
+    kernel: np.ndarray, *, columns: int = 12, percentile: float = 100
+) -> tuple[Figure, float]:
+    """The filters of a first layer, on one scale.
+
+    Args:
+        kernel: `(height, width, channels, filters)`, of 1 or 3 channels.
+        columns: Filters per row.
+        percentile: As for `signed_limit`.
+
+    Returns:
+        The figure, and the limit.
+
+    Raises:
+        ValueError: If the kernel does not act on grey or colour images.
+    """
+    kernel = np.asarray(kernel)
+    if kernel.ndim != 4 or kernel.shape[2] not in (1, 3):
+        raise ValueError(
+            "`kernel` should be (height, width, 1 or 3 channels, filters). "
+            f"Received: an array of shape {kernel.shape}"
+        )
+    limit = signed_limit(kernel, percentile)
+    tiles = _rgb(signed_colours(np.moveaxis(kernel, -1, 0), limit))
+    rows = -(-len(tiles) // columns)
+    blank = np.full((rows * columns - len(tiles), *tiles.shape[1:]), PAPER)
+    grid = np.concatenate([tiles, blank]).reshape(rows, columns, *tiles.shape[1:])
+    return _figure(grid, inches=0.5), limit
+
+
+def _texts(limits):
+    return [f"±{limit:.2g}" for limit in limits]
+
+
+def _ranges(limits):
+    """A note for each column of maps that have limits of their own."""
+    ends = ((f"{c.min():.2g}", f"{c.max():.2g}") for c in limits.T)
+    return ["±" + "–".join(dict.fromkeys(pair)) for pair in ends]
+
+
+def _figure(
+    tiles,
+    *,
+    column_titles=(),
+    row_titles=None,
+    row_notes=None,
+    column_notes=None,
+    block=1,
+    inches=1.0,
+    below=0.0,
+):
+    """One picture of a grid of tiles `(rows, columns, height, width, 3)`, with titles.
+
+    `block` rows belong together and have one title; their note stands to the right of
+    the last. `below` is room for a second panel, in inches.
+    """
+    titles, notes, feet = row_titles or [], row_notes or [], column_notes or []
+    if row_titles is not None and len(titles) * block != len(tiles):
+        raise ValueError(
+            f"`row_titles` should be one per row, {len(tiles) // block}. "
+            f"Received: {len(titles)}"
+        )
+    factor = -(-_TILE // tiles.shape[3])
+    canvas, y, x = _mosaic(tiles.repeat(factor, axis=2).repeat(factor, axis=3), block)
+
+    size = inches * np.array(canvas.shape[1::-1]) / (factor * tiles.shape[3])
+    left, right = (0.05 + 0.075 * max(map(len, t), default=0) for t in (titles, notes))
+    top = 0.05 + 0.17 * max((t.count("\n") + 1 for t in column_titles), default=0)
+    bottom = 0.05 + 0.15 * bool(feet) + below
+    total = size + (left + right, top + bottom)
+    # A pixel of the canvas is two dots wide and high: nothing is resampled.
+    figure = Figure(figsize=total, dpi=2 * factor * tiles.shape[3] / inches)
+    axes = figure.add_axes((left, bottom, *size) / np.tile(total, 2))
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+    axes.set_frame_on(False)
+    axes.set_xticks(x if column_titles else [], column_titles)
+    axes.set_yticks(y.reshape(-1, block).mean(axis=1) if titles else [], titles)
+    axes.tick_params(length=0, pad=2, labelsize=8)
+    axes.tick_params(labeltop=True, labelbottom=False)
+    style = {"fontsize": 7, "color": "0.4", "annotation_clip": False}
+    style |= {"textcoords": "offset points"}
+    for height, note in zip(y[block - 1 :: block], notes, strict=False):
+        place = {"xy": (canvas.shape[1], height), "xytext": (3, 0), "va": "center"}
+        axes.annotate(note, **place, **style)
+    for width, note in zip(x, feet, strict=False):
+        place = {"xy": (width, canvas.shape[0]), "xytext": (0, -9), "ha": "center"}
+        axes.annotate(note, **place, **style)
+    return figure
+
+
+def _mosaic(tiles, block):
+    """Set tiles in a white canvas; also return the centres of rows and columns."""
+    rows, columns, height, width, channels = tiles.shape
+    gap = round(0.06 * width)
+    y = np.arange(rows) * (height + gap) + np.arange(rows) // block * (block > 1) * gap
+    x = np.arange(columns) * (width + gap)
+    canvas = np.full((y[-1] + height, x[-1] + width, channels), PAPER)
+    for i, j in np.ndindex(rows, columns):
+        tile = np.where(np.isnan(tiles[i, j]), BEYOND, tiles[i, j])
+        canvas[y[i] : y[i] + height, x[j] : x[j] + width] = tile
+    return canvas, y + (height - 1) / 2, x + (width - 1) / 2
+
+
+def _curves(figure, scores):
+    """Similarity to the trained map, each step below its column of the strip."""
+    strip = figure.axes[0]
+    steps = strip.get_xticks()[2:]  # after the image and the trained map
+    box = strip.get_position()
+    inch = 1 / figure.get_figheight()
+    axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
+    axes.set_xlim(strip.get_xlim())
+    for name, score in scores.items():
+        means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
+        mean = means.mean(axis=0).filled(np.nan)
+        spread = means.std(axis=0, ddof=int(len(means) > 1)).filled(np.nan)
+        axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2, label=name)
+    axes.axhline(0, color="0.7", lw=0.6)
+    axes.axhline(1, color="0.7", lw=0.6)
+    axes.set_xticks([])
+    axes.set_ylabel("similarity", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False, loc="lower left")
+    undefined = np.isnan(next(iter(scores.values())))
+    if undefined.any():
+        text = f"{undefined.sum()} of {undefined.size} maps are constant and left out"
+        axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=7, ha="right")
+
+
+def _pictures(name, images):
+    """Images as floats from 0 to 1, in three channels."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        images = images / 255
+    elif np.nanmin(images) < 0 or np.nanmax(images) > 1:
+        raise ValueError(
+            f"`{name}` should be uint8, or floats from 0 to 1: pictures before "
+            f"preprocessing. Received: {np.nanmin(images):.3g} to "
+            f"{np.nanmax(images):.3g}"
+        )
+    return _rgb(images)
+
+
+def _rgb(images):
+    if images.shape[-1] == 1:
+        return np.repeat(images, 3, axis=-1)
+    if images.shape[-1] == 3:
+        return images
+    raise ValueError(f"Images have 1 or 3 channels. Received: shape {images.shape}")
+
+
+def _same_shape(name, images, other, maps):
+    if np.shape(images) != np.shape(maps):
+        raise ValueError(
+            f"`{other}` should be shaped as `{name}`, {np.shape(images)}. "
+            f"Received: {np.shape(maps)}"
+        )

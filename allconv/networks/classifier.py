@@ -1,0 +1,88 @@
+"""A weight file with its network: from raw images to probabilities."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from allconv.data import batches
+from allconv.data.preprocessing import KINDS
+from allconv.networks import registry, weights
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with its preprocessing, as loaded from a file.
+
+    Attributes:
+        model: Takes preprocessed images, gives probabilities.
+        preprocessor: uint8 images to the model's inputs.
+        meta: Architecture, data set, classes, preset, seed, error.
+    """
+
+    model: keras.Model
+    preprocessor: object
+    meta: dict
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Classifier":
+        """Load a file of `weights.save` with the network it was made from.
+
+        Raises:
+            FileNotFoundError: If there is no such file, or none of the shared
+                preprocessing beside it.
+            DamagedFileError: If it is not whole, or not a weight file.
+        """
+        arrays, meta = weights.read(Path(path))
+        model = registry.build(
+            meta["architecture"],
+            classes=meta["classes"],
+            input_shape=tuple(meta["input_shape"]),
+        )
+        weights.assign(model, arrays, Path(path))
+        constants = weights.preprocessing(arrays, meta, Path(path))
+        return cls(model, KINDS[meta["preprocessing"]].from_arrays(constants), meta)
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the model takes: raw uint8 images, preprocessed.
+
+        Args:
+            images: uint8 `(n, height, width, 3)`.
+
+        Raises:
+            ValueError: If they are anything else, scaled already, say; or none.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+            raise ValueError(
+                "Images should be raw: uint8 of shape (n, height, width, 3), one at "
+                f"least. Received: {images.dtype}, {images.shape}"
+            )
+        return self.preprocessor(images)
+
+    def predict(
+        self, images: np.ndarray, batch_size: int = 250, mirrored: bool = False
+    ) -> np.ndarray:
+        """Class probabilities `(n, classes)` of raw uint8 images.
+
+        Args:
+            images: `(n, height, width, 3)`.
+            batch_size: Images a step; bounds the memory.
+            mirrored: Whether each image is seen a second time, left and right swapped,
+                and the mean of both looks is taken: twice the work.
+
+        Raises:
+            ValueError: As `inputs`.
+        """
+        inputs = self.inputs(images)
+        looks = (inputs, inputs[:, :, ::-1]) if mirrored else (inputs,)
+        return np.mean(
+            [
+                self.model.predict(
+                    batches.in_order(look, batch_size=batch_size), verbose=0
+                )
+                for look in looks
+            ],
+            axis=0,
+        )

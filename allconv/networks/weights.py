@@ -1,0 +1,226 @@
+"""Weight files that stand alone: kernels, preprocessing and where they come from.
+
+A file can classify a raw uint8 image by itself (`classifier`): it carries the
+architecture's name and the constants of its preprocessing. Released files are listed in
+`weights/manifest.json`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from allconv.core import files
+from allconv.core.checks import check_choice
+from allconv.data import datasets
+
+RELEASED = Path(__file__).resolve().parents[2] / "weights"
+MANIFEST = "manifest.json"
+
+
+def save(
+    path: Path,
+    model: keras.Model,
+    architecture: str,
+    preprocessor: object,
+    dataset: str,
+    meta: dict,
+    dtype: str = "float32",
+    shared: Path | None = None,
+) -> None:
+    """Write weights and preprocessing to one file.
+
+    Args:
+        path: The file.
+        model: The network, trained.
+        architecture: Its name in `registry.NAMES`.
+        preprocessor: The fitted preprocessing it was trained with.
+        dataset: One of `data.NAMES`.
+        meta: Further facts, as JSON can hold: preset, seed, error.
+        dtype: Of the stored weights: `"float32"` or `"float16"`.
+        shared: A file of `save_preprocessing` in the same folder, which holds the
+            preprocessing in place of this one; its SHA-256 is noted.
+
+    Raises:
+        ValueError: If a weight is not finite, or not in that dtype, or there is no such
+            data set.
+    """
+    check_choice("dataset", dataset, datasets.NAMES)
+    with np.errstate(over="ignore"):
+        arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
+    if not all(np.isfinite(a).all() for a in arrays.values()):
+        raise ValueError(f"{model.name} has weights that {dtype} cannot hold.")
+    if shared is None:
+        arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
+    else:
+        meta = meta | {"shared": {"file": shared.name, "sha256": sha256(shared)}}
+    facts = {
+        "architecture": architecture,
+        "dataset": dataset,
+        "classes": len(datasets.CLASS_NAMES[dataset]),
+        "input_shape": list(model.input_shape[1:]),
+        "preprocessing": preprocessor.name,
+    }
+    files.write(path, arrays, facts | meta)
+
+
+def save_preprocessing(path: Path, preprocessor: object) -> None:
+    """Write a preprocessing that several weight files share, made compact."""
+    meta = {"kind": preprocessor.name}
+    files.write(path, preprocessor.compact(), meta, compress=True)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and the facts of a file of `save`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedFileError: If it is not whole, or not a weight file.
+    """
+    arrays, meta = files.read(path)
+    if "architecture" not in meta or "preprocessing" not in meta:
+        raise files.DamagedFileError(
+            f"{path} is no weight file of this project; perhaps it is a checkpoint."
+        )
+    return arrays, meta
+
+
+def preprocessing(
+    arrays: dict[str, np.ndarray], meta: dict, path: Path
+) -> dict[str, np.ndarray]:
+    """The constants of the preprocessing, of what `read` gave of the file at `path`.
+
+    Raises:
+        FileNotFoundError: If they are shared, and their file is not beside it.
+        DamagedFileError: If that file is not the one that was written with it.
+    """
+    if "shared" in meta:
+        beside = path.with_name(Path(meta["shared"]["file"]).name)
+        return files.read(_verified(beside, meta["shared"]["sha256"]))[0]
+    return {
+        k.removeprefix("preprocessing/"): v
+        for k, v in arrays.items()
+        if k.startswith("preprocessing/")
+    }
+
+
+def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Set a model's weights to what `read` gave of the file at `path`.
+
+    Layers that the model does not have are passed over.
+
+    Raises:
+        ValueError: If a weight is missing there or has another shape, or one of the
+            model's layers has more weights there, as one with whitening has.
+    """
+    needed, layers = _weights(model), {layer.name for layer in model.layers}
+    for name in (key.removeprefix("weights/") for key in arrays):
+        if name.rpartition("/")[0] in layers and name not in needed:
+            raise ValueError(
+                f"{path} does not fit {model.name}: it holds {name}, which is of a "
+                "whitened or normalised layer. Save `folding.fold(model)`."
+            )
+    for name, old in needed.items():
+        new = arrays.get(f"weights/{name}")
+        if new is None or new.shape != old.shape:
+            found = "none" if new is None else f"shape {new.shape}"
+            raise ValueError(
+                f"{path} does not fit {model.name}: {name} needs shape {old.shape}. "
+                f"Received: {found}"
+            )
+    for layer in model.layers:
+        for variable in layer.weights:
+            key = f"weights/{layer.name}/{variable.name}"
+            if key in arrays:
+                variable.assign(arrays[key].astype(variable.dtype))
+
+
+def load_into(model: keras.Model, architecture: str, weights: str | Path) -> None:
+    """Set a network's weights from a released set or a file.
+
+    Args:
+        model: A network of `registry.build`. One without its top takes what fits.
+        architecture: Its name in `registry.NAMES`.
+        weights: The name of a data set of `data.NAMES`, a file of `save`, or a Keras
+            `.weights.h5` file.
+
+    Raises:
+        ValueError: If nothing is released for that data set, or the file does not fit.
+        FileNotFoundError: If there is no such file.
+    """
+    if weights in datasets.NAMES:
+        path = released(architecture, str(weights))
+    else:
+        path = Path(weights)
+        if not path.exists():
+            raise FileNotFoundError(
+                "`weights` should be None, the name of a data set or a file. "
+                f"Received: weights={str(weights)!r}, which is neither."
+            )
+    if path.name.endswith(".weights.h5"):
+        model.load_weights(path)
+        return
+    arrays, meta = read(path)
+    if meta["architecture"] != architecture:
+        raise ValueError(
+            f"{path} holds weights of {meta['architecture']}, not of {architecture}."
+        )
+    assign(model, arrays, path)
+
+
+def manifest() -> list[dict]:
+    """The released files, one dict each; empty where nothing is released."""
+    path = RELEASED / MANIFEST
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def file_of(entry: dict) -> Path:
+    """The verified path of one entry of the manifest.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedFileError: If its SHA-256 is not the manifest's.
+    """
+    return _verified(RELEASED / entry["file"], entry["sha256"])
+
+
+def released(architecture: str, dataset: str) -> Path:
+    """The verified path of the weights released for a network and a data set.
+
+    Raises:
+        ValueError: If there are none.
+        DamagedFileError: If the file's SHA-256 is not the manifest's.
+    """
+    for entry in manifest():
+        if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
+            return file_of(entry)
+    raise ValueError(
+        f"No weights of {architecture} for {dataset} are released. Train them, or use "
+        "weights=None or a file."
+    )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _verified(path: Path, expected: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}, which is needed here.")
+    if sha256(path) != expected:
+        raise files.DamagedFileError(
+            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
+            "the repository."
+        )
+    return path
+
+
+def _weights(model: keras.Model) -> dict[str, np.ndarray]:
+    return {
+        f"{layer.name}/{variable.name}": np.asarray(variable.value)
+        for layer in model.layers
+        for variable in layer.weights
+    }

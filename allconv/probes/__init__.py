@@ -1,0 +1,1 @@
+"""What a network has learned, of any Keras model."""

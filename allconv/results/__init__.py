@@ -1,0 +1,1 @@
+"""Records, published numbers and tables; needs no TensorFlow."""

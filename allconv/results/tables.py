@@ -1,0 +1,240 @@
+"""From run records to tables beside the paper's numbers.
+
+A cell is the final epoch's error in % on the whole test set, mean ± sample standard
+deviation over seeds. What was not run says so; diverged runs are counted, not dropped.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from allconv.core.checks import check_choice
+from allconv.networks import all_cnn_rows
+from allconv.presets import catalogue
+from allconv.presets.preset import complete
+from allconv.results import paper
+
+COLUMNS = (
+    *("network", "recipe", "epochs", "parameters"),
+    *("paper error %", "our error %", "n", "diverged", "minutes"),
+)
+
+# name -> (title, data set, whether augmented, published errors by network)
+TABLES = {
+    "cifar10": (
+        "CIFAR-10 without augmentation (Table 3)",
+        "cifar10",
+        False,
+        paper.TABLE_3,
+    ),
+    "cifar10_augmented": (
+        "CIFAR-10 with flips and shifts (Table 4)",
+        "cifar10",
+        True,
+        paper.CIFAR10_AUGMENTED,
+    ),
+    "cifar100": ("CIFAR-100 (Table 4)", "cifar100", None, paper.CIFAR100),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of one recipe came to.
+
+    Attributes:
+        errors: Final errors in %, one a finished run.
+        diverged: Number of runs that diverged.
+        minutes: Mean minutes of a finished run; None without one.
+    """
+
+    errors: tuple[float, ...]
+    diverged: int
+    minutes: float | None
+
+    @classmethod
+    def of(cls, runs: list[dict]) -> "Summary":
+        """What these records say, each of a run that finished or diverged."""
+        done = [r for r in runs if r["status"] == "finished"]
+        return cls(
+            errors=tuple(r["error"] for r in done),
+            diverged=sum(r["status"] == "diverged" for r in runs),
+            minutes=statistics.mean(r["minutes"] for r in done) if done else None,
+        )
+
+    def __str__(self) -> str:
+        if not self.errors:
+            return "diverged" if self.diverged else "not run"
+        mean = f"{statistics.mean(self.errors):.2f}"
+        if len(self.errors) == 1:
+            return mean
+        return f"{mean} ± {statistics.stdev(self.errors):.2f}"
+
+
+def read(folder: str | Path) -> list[dict]:
+    """All run records of a folder, `*.json`, by name.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a file there is no record; names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {folder} of records. Name one with --records."
+        )
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            one = json.loads(path.read_text())
+            one["preset"]["name"], one["preset"]["architecture"], one["seed"]
+            if one["status"] == "finished":
+                one["error"], one["minutes"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is no run record ({type(error).__name__}: {error})."
+            ) from error
+        records.append(one)
+    return records
+
+
+def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """The records of one recipe, one a seed, measured on the test set or diverged.
+
+    Args:
+        records: Of `read`.
+        recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
+            record counts if all its fields are the same.
+    """
+    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
+    mine = {}
+    for one in records:
+        if complete(one["preset"]) == expected and not expected["hold_out"]:
+            mine.setdefault(one["seed"], one)
+    return list(mine.values())
+
+
+def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """Those that `followed` the recipe to their end."""
+    return [r for r in followed(records, recipe) if r["status"] == "finished"]
+
+
+def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
+    """The test-set results of one recipe over its seeds."""
+    return Summary.of(followed(records, recipe))
+
+
+def title(name: str) -> str:
+    """What one of `TABLES` is of.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in TABLES:
+        raise ValueError(
+            f"There is no table {name!r}. The tables are {', '.join(TABLES)}."
+        )
+    return TABLES[name][0]
+
+
+def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
+    """The rows of one of `TABLES`, a dict of `COLUMNS` each.
+
+    Every preset has a row, run or not; so has every other recipe that has a record. One
+    that has a preset's name and other fields, by an older version, say, is starred.
+    """
+    title(name)  # refuses what there is not
+    _, dataset, augmented, published = TABLES[name]
+    known = [preset.as_dict() for preset in catalogue.PRESETS.values()]
+    for recipe in (complete(record["preset"]) for record in records):
+        if recipe not in known and not recipe["hold_out"]:
+            known.append(recipe)
+    out = []
+    mine = [p for p in known if p["architecture"] in all_cnn_rows.NAMES]
+    for preset in sorted(mine, key=_order):
+        if preset["dataset"] != dataset:
+            continue
+        if augmented not in (None, preset["augmentation"] != "none"):
+            continue
+        summary = summarise(records, preset)
+        ours = catalogue.PRESETS.get(preset["name"])
+        other = ours is not None and ours.as_dict() != preset
+        number = published.get(preset["architecture"])
+        cells = (
+            preset["architecture"],
+            preset["name"] + "*" * other,
+            str(preset["epochs"]),
+            f"{_parameters(preset):,}",
+            ""
+            if number is None
+            else f"{number.value:.2f}{'' if number.confirmed else ' ?'}",
+            str(summary),
+            str(len(summary.errors)),
+            str(summary.diverged),
+            "" if summary.minutes is None else f"{summary.minutes:.0f}",
+        )
+        out.append(dict(zip(COLUMNS, cells, strict=True)))
+    return out
+
+
+def _order(preset: dict) -> tuple:
+    return (
+        all_cnn_rows.NAMES.index(preset["architecture"]),
+        -preset["epochs"],
+        preset["name"],
+    )
+
+
+def _parameters(preset: dict) -> int:
+    """Weights and biases by arithmetic, so that a table needs no model built."""
+    classes = 100 if preset["dataset"] == "cifar100" else 10
+    return all_cnn_rows.count_parameters(preset["architecture"], classes)
+
+
+def render(table: list[dict[str, str]], style: str = "text") -> str:
+    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`."""
+    check_choice("style", style, STYLES)
+    return STYLES[style]([list(COLUMNS)] + [list(row.values()) for row in table])
+
+
+def _text(lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+    starred = any(line[1].endswith("*") for line in lines)
+    return text + "\n\n* an earlier recipe that had this name" * starred
+
+
+def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
+    """A Markdown table: its head and its rows, all but `left` columns set right."""
+    head, *rows = lines
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
+
+
+def _latex(lines: list[list[str]]) -> str:
+    body = [
+        " & ".join(
+            cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$")
+            for cell in line
+        )
+        + r" \\"
+        for line in lines
+    ]
+    head = [r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}", r"\hline"]
+    return "\n".join(
+        [*head, body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
+    )
+
+
+def _csv(lines: list[list[str]]) -> str:
+    return "\n".join(",".join(c.replace(",", "") for c in line) for line in lines)
+
+
+STYLES = {"text": _text, "markdown": markdown, "latex": _latex, "csv": _csv}

@@ -1,0 +1,1 @@
+"""What drives a neuron, of any Keras model."""

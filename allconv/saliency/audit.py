@@ -1,0 +1,163 @@
+"""What a rule met in a traced graph: rectifiers, pooling, and whatever has no rule.
+
+Every operation between the images and a neuron is sorted: a rectifier, max-pooling, a
+linear map, or none of these. The lists are of what is known to be linear, so that an
+operation nobody thought of is reported and not passed over in silence.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from allconv.saliency.rules import CONSTANTS, Rule, overrides, signal_input
+
+# Operations through which a signal passes unchanged in kind: linear in the one input
+# that depends on the image, whatever the others hold.
+_LINEAR = frozenset(
+    "AddN AddV2 Add Sub Neg BiasAdd Identity Cast Snapshot EnsureShape PreventGradient "
+    "Reshape Squeeze ExpandDims Transpose ConcatV2 Split SplitV Pack Unpack Slice "
+    "StridedSlice Gather GatherV2 GatherNd Tile BroadcastTo ReverseV2 Roll "
+    "Pad PadV2 MirrorPad Mean Sum AvgPool AvgPool3D DepthToSpace SpaceToDepth "
+    "BatchToSpaceND SpaceToBatchND ResizeBilinear ResizeBicubic ResizeNearestNeighbor "
+    "ImageProjectiveTransformV3 Cumsum MatrixBandPart".split()
+)
+# Linear as long as only one of their inputs depends on the image.
+_PRODUCTS = frozenset(
+    "Mul MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum Conv2D Conv3D "
+    "DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInputV2 RealDiv "
+    "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3".split()
+)
+_POOLS = frozenset({"MaxPool", "MaxPool3D", "Max"})
+# Local response normalisation: part of ZFNet, differentiated as it is, and listed.
+_NORMALISATIONS = frozenset({"LRN"})
+
+_DID = {
+    "backprop": "backpropagated",
+    "deconvnet": "deconvolved",
+    "guided": "guided",
+    "unmasked": "unmasked",
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a signal meets between a neuron and the images, in a traced graph.
+
+    Args:
+        rule: The rule the graph was traced under.
+        rectifiers: The rectifiers found, from the images up.
+        treated: Those of them that follow the rule.
+        pools: Max-pooling.
+        normalisations: Local response normalisation, differentiated as it is.
+        untouched: Other nonlinear operations; the plain gradient passes through them.
+    """
+
+    rule: Rule
+    rectifiers: tuple[str, ...] = ()
+    treated: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    normalisations: tuple[str, ...] = ()
+    untouched: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lists = {
+            "rectifiers": self.rectifiers,
+            f"max-pooling ({self.rule.pool})": self.pools,
+            "local response normalisation": self.normalisations,
+            "untouched nonlinearities": self.untouched,
+        }
+        counts = f"{len(self.treated)} of {len(self.rectifiers)} rectifiers"
+        lines = [
+            f"{what}: {', '.join(found) or 'none'}" for what, found in lists.items()
+        ]
+        return "\n".join([f"{counts} {_DID[self.rule.name]}", *lines])
+
+
+def inspect(
+    images: tf.Tensor,
+    neuron: tf.Tensor,
+    rule: Rule,
+    owner: Callable[[tf.Operation], str],
+) -> Audit:
+    """List what a signal meets on its way from a neuron down to the images.
+
+    Args:
+        images: The first input of a traced graph.
+        neuron: A tensor of the same graph.
+        rule: The rule the graph was traced under.
+        owner: From an operation to the name of the layer that made it.
+    """
+    carrying = {images.ref()}
+    for op in images.graph.get_operations():  # in the order of their making
+        if op.type not in CONSTANTS and any(x.ref() in carrying for x in op.inputs):
+            carrying.update(y.ref() for y in op.outputs)
+    met, todo = set(), [neuron]
+    while todo:
+        op = todo.pop().op
+        if op not in met and op.type != "Placeholder":
+            met.add(op)
+            floating = (x for x in op.inputs if x.dtype.is_floating)
+            todo.extend(x for x in floating if x.ref() in carrying)
+
+    found: dict[str, list] = {}
+    for op in images.graph.get_operations():
+        if op in met:
+            signals = [i for i, x in enumerate(op.inputs) if x.ref() in carrying]
+            found.setdefault(_kind(op, signals, rule), []).append(op)
+
+    def names(ops: list[tf.Operation]) -> tuple[str, ...]:
+        return tuple(f"{owner(op)} ({op.type})" for op in ops)
+
+    # The steps of one unit, such as relu then clip in ReLU(max_value=3), count once.
+    units: list[list[tf.Operation]] = []
+    for op in found.get("rectifier", []):
+        below = op.inputs[signal_input(op)].op
+        while below.type in ("Cast", "Identity"):
+            below = below.inputs[0].op
+        if units and below is units[-1][-1] and owner(op) == owner(below):
+            units[-1].append(op)
+        else:
+            units.append([op])
+    expected = overrides(rule)
+    treated = [
+        unit[0]
+        for unit in units
+        if all(_gradient_name(op) == expected.get(op.type) for op in unit)
+    ]
+    return Audit(
+        rule,
+        rectifiers=names([unit[0] for unit in units]),
+        treated=names(treated),
+        pools=names(found.get("pool", [])),
+        normalisations=names(found.get("normalisation", [])),
+        untouched=names(found.get("untouched", [])),
+    )
+
+
+def _kind(op: tf.Operation, signals: list[int], rule: Rule) -> str:
+    """`signals` are the inputs of `op` that depend on the images."""
+    if _gradient_name(op) not in (None, overrides(rule).get(op.type)):
+        return "untouched"  # tf.custom_gradient: rules inside it would be bypassed
+    if signal_input(op) is not None:
+        return "rectifier"
+    if not all(op.inputs[i].dtype.is_floating for i in signals):
+        return "untouched"  # such as cast(x > 0): a mask, which has no slope
+    if op.type == "MaxPool" or (op.type in _POOLS and rule.pool == "switch"):
+        return "pool"
+    if op.type in _NORMALISATIONS:
+        return "normalisation"
+    if op.type in _LINEAR:
+        return "linear"
+    if op.type == "RealDiv":
+        return "linear" if signals == [0] else "untouched"
+    if op.type.startswith("FusedBatchNorm") and op.get_attr("is_training"):
+        return "untouched"
+    return "linear" if op.type in _PRODUCTS and len(signals) == 1 else "untouched"
+
+
+def _gradient_name(op: tf.Operation) -> str | None:
+    try:
+        return op.get_attr("_gradient_op_type").decode()
+    except ValueError:
+        return None

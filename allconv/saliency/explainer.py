@@ -1,0 +1,350 @@
+"""What in an image drives a neuron: backprop, deconvnet and guided backprop.
+
+For any Keras model, without changing it or copying a weight. The model is traced once
+into a graph in which rectifiers and max-pooling have the gradients of `rules`,
+and the neuron is differentiated with respect to the images. The rules and the pictures
+are those of Springenberg et al. (2015), in their section on deconvolution.
+
+    maps = guided_backprop(model, images)                      # of the predicted class
+    maps = deconvnet(model, images, layer="conv6", channel=3)  # of one hidden unit
+
+    explainer = Explainer(model, "guided", layer="conv6")  # traced once,
+    maps = explainer(images, channel=3, position=(4, 4))   # called many times
+    print(explainer.audit)                                 # 6 of 6 rectifiers guided
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from allconv.saliency.audit import Audit, inspect
+from allconv.saliency.neurons import (
+    below_rectifier,
+    channels_of,
+    inlined_functions,
+    layer_output,
+    logits,
+    observed,
+    one_hot,
+    owner,
+    place,
+    positions_of,
+)
+from allconv.saliency.rules import RULES, Rule, overrides
+
+
+def explain(
+    model: keras.Model,
+    images: np.ndarray,
+    rule: str | Rule = "guided",
+    *,
+    layer: str | None = None,
+    channel: int | Sequence[int] | None = None,
+    position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
+    target: int | Sequence[int] | None = None,
+    before_rectifier: bool = False,
+    seed: str = "one",
+    strict: bool = True,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Explain one neuron per image. To explain many, trace an `Explainer` once.
+
+    Args:
+        model: A built Keras model with one input.
+        images: Array `(n, height, width, channels)`, floating point, preprocessed as
+            the model expects.
+        rule: `"backprop"`, `"deconvnet"`, `"guided"`, or a `rules.Rule`.
+        layer: The layer whose output holds the neuron: its name, with the names of the
+            models around it where need be (`"block/conv1"`), and the number of the
+            call, from 0, where it is called more than once (`"conv1#2"`). None: the
+            model's output; where that is a softmax or a sigmoid, its input.
+        channel: Index of the neuron's channel or unit, one for all or one per image.
+            None: the channel of each image's strongest neuron.
+        position: `(row, column)` of the neuron, one for all or one per image;
+            `"max"`: the channel's maximum; `"all"`: the sum over all positions.
+        target: Without `layer`: the class, as for `channel`; None: the predicted one.
+        before_rectifier: Whether to take the value before the layer's own rectifier.
+        seed: `"one"`: the neuron counts 1. `"activation"`: it counts its activation, as
+            in Zeiler & Fergus (2014).
+        strict: Whether to refuse nonlinearities without a rule. False: the plain
+            gradient passes through them, and the audit lists them. Backprop, being
+            the plain gradient, takes them all.
+        batch_size: Number of images explained at a time.
+
+    Returns:
+        float32 array shaped as `images`, signed, every colour channel kept.
+
+    Raises:
+        ValueError: If an argument is none of the above, or the model cannot be
+            explained under the rule.
+    """
+    images = _check_images(images)
+    explainer = Explainer(
+        model,
+        rule,
+        layer=layer,
+        before_rectifier=before_rectifier,
+        seed=seed,
+        strict=strict,
+        batch_size=batch_size,
+        image_shape=images.shape[1:],
+    )
+    return explainer(images, channel=channel, position=position, target=target)
+
+
+def backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """The gradient (Simonyan et al. 2014); arguments as for `explain`."""
+    return explain(model, images, "backprop", **neuron)
+
+
+def deconvnet(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """The deconvnet (Zeiler & Fergus 2014); arguments as for `explain`."""
+    return explain(model, images, "deconvnet", **neuron)
+
+
+def guided_backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+    """Guided backprop (Springenberg et al. 2015); arguments as for `explain`."""
+    return explain(model, images, "guided", **neuron)
+
+
+class Explainer:
+    """One rule and one layer of a model, traced once.
+
+    Channels, positions and classes are given with the images, in any number, without
+    a new trace. Weights are read where they are: the maps follow later training.
+
+    Args:
+        model, rule, layer, before_rectifier, seed, strict, batch_size: As for
+            `explain`.
+        image_shape: `(height, width, channels)`. None: the model's input shape.
+
+    Attributes:
+        audit: The rectifiers that were found and what became of them; print it.
+        neurons: Shape of the layer's output without the batch, e.g. `(8, 8, 192)`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        rule: str | Rule = "guided",
+        *,
+        layer: str | None = None,
+        before_rectifier: bool = False,
+        seed: str = "one",
+        strict: bool = True,
+        batch_size: int = 64,
+        image_shape: tuple[int, int, int] | None = None,
+    ):
+        if not isinstance(rule, Rule) and rule not in RULES:
+            raise ValueError(
+                f"`rule` should be one of {', '.join(RULES)} or a Rule. "
+                f"Received: rule={rule!r}"
+            )
+        if seed not in ("one", "activation"):
+            raise ValueError(
+                f"`seed` should be 'one' or 'activation'. Received: seed={seed!r}"
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                "`batch_size` should be a positive integer. "
+                f"Received: batch_size={batch_size!r}"
+            )
+        self.model = model
+        self.rule = rule if isinstance(rule, Rule) else RULES[rule]
+        self.layer = layer
+        self.before_rectifier = before_rectifier
+        self.seed = seed
+        self.strict = strict
+        self.batch_size = batch_size
+        self.image_shape = _image_shape(model, image_shape)
+        self.audit: Audit
+        self.neurons: tuple[int, ...]
+        self._traced = tf.function(
+            self._trace,
+            input_signature=[
+                tf.TensorSpec((None, *self.image_shape), tf.float32, "images"),
+                tf.TensorSpec((None,), tf.int32, "channel"),
+                tf.TensorSpec((None,), tf.int32, "position"),
+            ],
+            autograph=False,
+        ).get_concrete_function()
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        *,
+        channel: int | Sequence[int] | None = None,
+        position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
+        target: int | Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Explain one neuron per image; arguments and result as for `explain`."""
+        return self.explained(
+            images, channel=channel, position=position, target=target
+        )[0]
+
+    def locate(self, images: np.ndarray, **neuron) -> tuple[np.ndarray, np.ndarray]:
+        """Which neurons the same arguments explain, and what they say.
+
+        Returns:
+            The index of each image's neuron in the layer's output, `(n, axes)`, of
+            several the first; and its activation, float32 `(n,)`, of several the sum.
+            A rectified neuron with activation 0 is silent: its map is empty under
+            rules that know what was active.
+        """
+        return self.explained(images, **neuron)[1:]
+
+    def explained(
+        self, images: np.ndarray, *, channel=None, position="max", target=None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Both in one pass: the maps, and what `locate` says of their neurons."""
+        images = _check_images(images)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(
+                f"`images` should be of shape (n, {str(self.image_shape)[1:]}. "
+                f"Received: {images.shape}"
+            )
+        if target is not None and (self.layer is not None or channel is not None):
+            raise ValueError(
+                "`target` is a class of the model's output and stands alone; in a "
+                f"layer, use `channel`. Received: target={target!r}, "
+                f"channel={channel!r}, layer={self.layer!r}"
+            )
+        name, channel = ("channel", channel) if target is None else ("target", target)
+        channel = channels_of(name, channel, len(images), self.neurons[-1])
+        position = positions_of(position, len(images), self.neurons[:-1])
+        maps = np.empty(images.shape, np.float32)
+        index = np.empty(len(images), int)
+        activation = np.empty(len(images), np.float32)
+        for start in range(0, len(images), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            maps[batch], index[batch], activation[batch] = self._traced(
+                *map(tf.constant, (images[batch], channel[batch], position[batch]))
+            )
+        index = np.stack(np.unravel_index(index, self.neurons), axis=-1)
+        return maps, index, activation
+
+    def _trace(self, images, channel, position):
+        graph = images.graph
+        with (
+            observed(self.model) as calls,
+            inlined_functions(),
+            keras.StatelessScope(),  # nothing the call computes stays in the model
+            graph.gradient_override_map(overrides(self.rule)),
+        ):
+            output = self.model(_like_inputs_of(self.model, images), training=False)
+        made_by = functools.partial(owner, calls)
+        if self.layer is None:
+            neurons = logits(output)
+        else:
+            neurons = layer_output(self.model, self.layer, calls)
+        if self.before_rectifier:
+            neurons = below_rectifier(neurons, self.layer, made_by)
+        if len(neurons.shape) < 2 or None in neurons.shape[1:]:
+            raise ValueError(
+                "Neurons are in an output (n, ..., channels) of known size. "
+                f"{place(self.layer)} has shape {neurons.shape}"
+            )
+        self.neurons = tuple(neurons.shape[1:])
+        self.audit = inspect(images, neurons, self.rule, made_by)
+        whole = inspect(images, tf.nest.flatten(output)[0], self.rule, made_by)
+        self._check_audit(whole)
+
+        mask = one_hot(neurons, channel, position)
+        seeds = mask * neurons if self.seed == "activation" else mask
+        (maps,) = tf.gradients(neurons, images, grad_ys=seeds)
+        if maps is None:
+            raise ValueError(f"{place(self.layer)} does not depend on the images.")
+        n, count = tf.shape(images)[0], math.prod(self.neurons)
+        chosen = tf.reshape(mask, (n, count))
+        spoken = tf.cast(chosen * tf.reshape(neurons, (n, count)), tf.float32)
+        activation = tf.reduce_sum(spoken, axis=1)
+        return maps, tf.argmax(chosen, axis=1), activation
+
+    def _check_audit(self, whole: Audit) -> None:
+        if not overrides(self.rule) or not self.strict:
+            return  # plain gradients say something of everything
+        name = self.rule.name
+        if self.audit.untouched:
+            raise ValueError(
+                f"The rule {name} says nothing of {', '.join(self.audit.untouched)}. "
+                "Pass `strict=False` to use the plain gradient there, or the rule "
+                "'backprop'."
+            )
+        nothing = not self.audit.rectifiers and not whole.rectifiers
+        if nothing and self.rule.pool == "switch":
+            raise ValueError(
+                f"{self.model.name} has no rectifier, so that the rule {name} would be "
+                "plain backprop. Use the rule 'backprop'."
+            )
+
+
+def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
+    """The images as the model takes them: alone, in a list or in a dict."""
+    return tf.nest.map_structure(lambda _: images, getattr(model, "input", images))
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            "`images` should be floating point, preprocessed as for the model. "
+            f"Received: dtype={images.dtype}"
+        )
+    if images.ndim != 4:
+        hint = " One image is images[None]." if images.ndim == 3 else ""
+        raise ValueError(
+            "`images` should be of shape (n, height, width, channels)."
+            f"{hint} Received: {images.shape}"
+        )
+    images = images.astype(np.float32, copy=False)
+    if not np.isfinite(images).all():
+        bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
+        raise ValueError(
+            "`images` should be finite. Received: NaN or infinity in image "
+            f"{bad[0]} ({len(bad)} of {len(images)} images)"
+        )
+    return images
+
+
+def _image_shape(
+    model: keras.Model, image_shape: tuple[int, int, int] | None
+) -> tuple[int, int, int]:
+    """The shape to trace with: the one that was asked for, if it fits the model's."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` should be a Keras model. Received: {model!r}")
+    if not model.built:
+        raise ValueError(
+            f"{model.name} has no weights yet: build it, or call it on images, first."
+        )
+    inputs = getattr(model, "inputs", None)  # a subclassed model has none
+    if inputs and len(inputs) > 1:
+        raise ValueError(
+            f"`model` should have one input. Received: {model.name} with "
+            f"{len(inputs)} inputs"
+        )
+    if inputs and not tf.as_dtype(inputs[0].dtype).is_floating:
+        raise ValueError(
+            f"{model.name} takes images of dtype {inputs[0].dtype}, through which no "
+            "gradient passes: call its layers on a floating-point input."
+        )
+    own = tuple(inputs[0].shape) if inputs else (None,) * 4
+    if len(own) != 4:
+        raise ValueError(
+            "`model` should take images (n, height, width, channels). Received: "
+            f"{model.name} with input shape {own}"
+        )
+    shape = tuple(own[1:] if image_shape is None else image_shape)
+    if None in shape or len(shape) != 3:
+        raise ValueError(
+            f"{model.name} takes images of any size: give `image_shape` as (height, "
+            f"width, channels). Received: image_shape={image_shape}"
+        )
+    if any(n not in (None, m) for n, m in zip(own[1:], shape, strict=True)):
+        raise ValueError(
+            f"{model.name} takes images of shape {own[1:]}. Received: {shape}"
+        )
+    return shape

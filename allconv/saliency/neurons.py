@@ -1,0 +1,218 @@
+"""Which neuron: the output of a layer by its address, and one channel and position."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from allconv.saliency import addresses
+from allconv.saliency.rules import signal_input
+
+_STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a layer while the model was traced: its operations and its output."""
+
+    layer: keras.Operation
+    path: str
+    first: int
+    last: int
+    output: object
+
+
+@contextmanager
+def observed(model: keras.Model) -> Iterator[list[Call]]:
+    """Record the calls of all layers. `layer.call` is shadowed, then laid bare again.
+
+    A layer's output cannot be had by cutting the model: inner layers of nested models
+    and of subclassed models have none of their own.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    calls: list[Call] = []
+    shadowed = []
+
+    def observe(path, layer):
+        call = layer.call
+
+        @functools.wraps(call)
+        def observer(*args, **kwargs):
+            first = len(graph.get_operations())
+            output = call(*args, **kwargs)
+            last = len(graph.get_operations())
+            calls.append(Call(layer, path, first, last, output))
+            return output
+
+        shadowed.append((layer, vars(layer).get("call")))
+        vars(layer)["call"] = observer
+
+    try:
+        seen = set()
+        for path, layer in paths(model):
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                observe(path, layer)
+        yield calls
+    finally:
+        for layer, own in shadowed:
+            del vars(layer)["call"]
+            if own is not None:
+                vars(layer)["call"] = own
+
+
+@contextmanager
+def inlined_functions() -> Iterator[None]:
+    """Lay the operations of inner `tf.function`s open, where the rules can see them."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def paths(layer: keras.Layer, above: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """The layers within a layer, and the operations between them, with their paths."""
+    inner = list(layer._flatten_layers(include_self=False, recursive=False))
+    inner += [op for op in getattr(layer, "operations", []) if op not in inner]
+    for part in inner:
+        yield above + part.name, part
+        if isinstance(part, keras.Layer):
+            yield from paths(part, f"{above}{part.name}/")
+
+
+def owner(calls: list[Call], op: tf.Operation) -> str:
+    """The path of the innermost layer that made an operation."""
+    index = {op.name: i for i, op in enumerate(op.graph.get_operations())}[op.name]
+    around = [call for call in calls if call.first <= index < call.last]
+    return min(around, key=lambda c: c.last - c.first).path if around else op.name
+
+
+def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
+    """The output of a layer by its address, such as `"conv1"` or `"block/conv1#2"`."""
+    name, _ = addresses.parse(address)
+    every = list(paths(model))
+    known = list(dict.fromkeys(path for path, _ in every))
+    fits = addresses.find(name, known)
+    layers = {id(layer): layer for path, layer in every if path in fits}
+    if not layers:
+        raise ValueError(
+            f"{model.name} has no layer {name!r}. Its layers: {', '.join(known)}"
+        )
+    if len(layers) > 1:
+        way_out = f"Use one of {', '.join(fits)}" if len(fits) > 1 else "Rename them."
+        raise ValueError(
+            f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
+        )
+    (layer,) = layers.values()
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ValueError(f"The layer {name!r} has its channels first.")
+    outputs = [call.output for call in calls if call.layer is layer]
+    if not outputs:
+        raise ValueError(f"The layer {name!r} is not called by {model.name}.")
+    output = addresses.pick(address, outputs)
+    if not tf.is_tensor(output) or not output.dtype.is_floating:
+        raise ValueError(f"The output of the layer {name!r} is not one float tensor.")
+    return output
+
+
+def logits(output: tf.Tensor) -> tf.Tensor:
+    """The input of the softmax or sigmoid at a model's end; else the output itself."""
+    if not tf.is_tensor(output):
+        raise ValueError("The model has several outputs: choose a neuron by `layer`.")
+    tensor, moved = output, False
+    while tensor.op.type in ("Identity", "Cast", "Reshape", "Squeeze", "Transpose"):
+        moved |= tensor.op.type == "Transpose"
+        tensor = tensor.op.inputs[0]
+    if tensor.op.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+        return output
+    if moved:
+        raise ValueError(
+            "The model ends in a softmax over another axis than the last: choose the "
+            "neuron by `layer`."
+        )
+    return tensor.op.inputs[0]
+
+
+def below_rectifier(
+    neurons: tf.Tensor, layer: str | None, owner: Callable[[tf.Operation], str]
+) -> tf.Tensor:
+    """The input of the rectifier that a layer ends in; `owner` as for `audit.audit`."""
+    tensor = neurons
+    while tensor.op.type in ("Identity", "Cast"):
+        tensor = tensor.op.inputs[0]
+    if signal_input(tensor.op) is None:
+        raise ValueError(
+            f"{place(layer)} does not end in a rectifier: its output is what "
+            "`before_rectifier` asks for, leave that out."
+        )
+    own = owner(tensor.op)  # whose steps, such as relu then clip, are one rectifier
+    while (index := signal_input(tensor.op)) is not None and owner(tensor.op) == own:
+        tensor = tensor.op.inputs[index]
+    return tensor
+
+
+def place(layer: str | None) -> str:
+    """How messages call the place that a `layer` argument names."""
+    return "The model's output" if layer is None else f"The layer {layer!r}"
+
+
+def channels_of(name: str, channel, n: int, channels: int) -> np.ndarray:
+    """One channel per image; `_STRONGEST` stands for None."""
+    if channel is None:
+        return np.full(n, _STRONGEST, np.int32)
+    array = np.asarray(channel)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((), (n,))
+        or (array < 0).any()
+        or (array >= channels).any()
+    ):
+        raise ValueError(
+            f"`{name}` should be an integer from 0 to {channels - 1}, one for all or "
+            f"one for each of {n} images. Received: {name}={channel!r}"
+        )
+    return np.broadcast_to(array, n).astype(np.int32)
+
+
+def positions_of(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
+    """One position per image, counted in reading order, or the code of its name."""
+    codes = {"max": _STRONGEST, "all": _EVERYWHERE}
+    if isinstance(position, str) and position in codes:
+        return np.full(n, codes[position], np.int32)
+    if len(sizes) != 2:
+        raise ValueError(
+            "The neurons are not in a map, they have no (row, column). "
+            f"Received: position={position!r}"
+        )
+    array = np.asarray(position)
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.shape not in ((2,), (n, 2))
+        or (array < 0).any()
+        or (array >= sizes).any()
+    ):
+        raise ValueError(
+            f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
+            f"for all or one for each of {n} images. Received: position={position!r}"
+        )
+    return np.broadcast_to(array @ [sizes[1], 1], n).astype(np.int32)
+
+
+def one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """1 at each image's neuron, or at all positions of its channel, and 0 elsewhere."""
+    channels = neurons.shape[-1]
+    flat = tf.reshape(neurons, (tf.shape(neurons)[0], -1, channels))
+    strongest = tf.argmax(tf.reduce_max(flat, 1), 1, tf.int32)
+    channel = tf.where(channel == _STRONGEST, strongest, channel)
+    of = tf.one_hot(channel, channels, dtype=flat.dtype)[:, None, :]
+    peak = tf.argmax(tf.reduce_sum(flat * of, 2), 1, tf.int32)
+    position = tf.where(position == _STRONGEST, peak, position)[:, None]
+    places = tf.range(tf.shape(flat)[1])
+    at = (position == places) | (position == _EVERYWHERE)
+    return tf.reshape(tf.cast(at, flat.dtype)[:, :, None] * of, tf.shape(neurons))

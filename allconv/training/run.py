@@ -1,0 +1,307 @@
+"""One training run: start, resume and 'already done' are the same call.
+
+The promise: the same preset, seed, device kind, threads and versions give the same
+bytes, and a run that is killed at any instant and called again ends with the same
+bytes as one that was not. State is kept at the end of every epoch.
+"""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import filelock
+import keras
+import numpy as np
+import tensorflow as tf
+
+from allconv.core import files, runtime
+from allconv.data.augmentation import AUGMENTATIONS
+from allconv.data.batches import batches, in_order
+from allconv.layers.folding import fold
+from allconv.networks import all_cnn_rows, registry, weights
+from allconv.presets.preset import Preset, check, complete
+from allconv.results.evaluation import evaluate
+from allconv.results.records import record, to_json
+from allconv.training import checkpoints
+from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
+from allconv.training.inputs import Inputs
+from allconv.training.muon import Muon
+from allconv.training.schedules import schedule
+
+RECORD = "record.json"
+WEIGHTS = "weights.h5"
+
+
+def train(
+    preset: Preset,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    csv: bool = False,
+    progress: bool = True,
+) -> dict:
+    """Train a preset to its end, from wherever an earlier call left off.
+
+    Args:
+        preset: The recipe.
+        seed: Of initial weights, order, augmentation and dropout; 0 to 2**31 - 1.
+        folder: Of this run; None: `runs/<preset>-seed<seed>`. Holds the last two
+            checkpoints, then the finished weights and `record.json`.
+        data_dir: As in `data.load`.
+        callbacks: Further Keras callbacks, passed to `fit`. None may end the training.
+        csv: Whether to keep the history as `history.csv` too.
+        progress: Whether to show a progress bar (a line an epoch where the output is
+            no terminal).
+
+    Returns:
+        The run's record; see `record`. Of a finished run, the one it left.
+
+    Raises:
+        ValueError: If the preset or the seed cannot be followed.
+        RuntimeError: If the folder holds another run, another process works in it, or
+            a callback ended the training, which the next call goes on with.
+        DamagedFileError: If every checkpoint there is damaged.
+        Interrupted: On SIGINT or SIGTERM; the same call goes on later, or gives the
+            record.
+    """
+    check(preset)
+    registry.check(preset.architecture)
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise ValueError(
+            f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
+        )
+    folder = Path(folder or f"runs/{preset.name}-seed{seed}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        done = _finished(folder, preset, seed)
+        if done is not None:
+            return done
+        made_with = runtime.made_with()
+        files.sweep(folder)
+        runtime.set_seed(seed)
+        inputs = Inputs(preset, data_dir)
+        model = compiled(preset, inputs)
+        identity = {
+            "preset": preset.as_dict(),
+            "seed": seed,
+            "data": inputs.fingerprints,
+        }
+        history, seconds = resume(model, folder, identity, inputs.steps, made_with)
+        keeper = Keeper(
+            *(folder, identity, made_with, preset, inputs.steps, history, seconds, csv)
+        )
+        status = "finished"
+        try:
+            with keeper.listening(), keeper.bar(progress):
+                fit(model, inputs, preset, seed, len(history), [*callbacks, keeper])
+        except DivergedError as error:
+            status = "diverged"
+            warnings.warn(f"The run diverged: {error}", stacklevel=2)
+            restore(model, checkpoints.load_latest(folder))
+        result = None
+        if status == "finished":
+            if len(keeper.history) < preset.epochs:
+                raise RuntimeError(
+                    f"A callback ended the run in {folder} after epoch "
+                    f"{len(keeper.history)} of {preset.epochs}. For fewer epochs use "
+                    "`preset.shorten`."
+                )
+            result = evaluate(model, inputs.x_test, inputs.y_test)
+            _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
+        outcome = record(status, identity, keeper, result, inputs.split, model)
+        files.write_bytes(folder / RECORD, (to_json(outcome) + "\n").encode())
+    if keeper.signum is not None:  # it came after the last step
+        raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)
+    return outcome
+
+
+def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
+    """The preset's network, with logits for outputs, ready for `fit`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(preset.precision)
+    try:
+        model = registry.build(
+            preset.architecture,
+            input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
+            classes=inputs.classes,
+            classifier_activation=None,
+            dropout=preset.dropout,
+            kernel_initializer=preset.initializer,
+            norm=preset.norm,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    if preset.score_bias:
+        rows = all_cnn_rows.get(preset.architecture).rows
+        count = sum(isinstance(row, all_cnn_rows.Conv) for row in rows)
+        scores = model.get_layer(f"conv{count}")
+        scores.kernel.assign(keras.ops.zeros_like(scores.kernel))
+        scores.bias.assign(keras.ops.full_like(scores.bias, preset.score_bias))
+    kernels = [v.path for v in model.trainable_variables if v.name == "kernel"]
+    turning = kernels[:-1] if preset.muon else []
+    for variable in model.trainable_variables:
+        decays = variable.name in ("kernel", "bias") and variable.path not in turning
+        if preset.weight_decay and decays:
+            # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.
+            variable.regularizer = keras.regularizers.L2(preset.weight_decay / 2)
+    descent = (schedule(preset, inputs.steps), preset.momentum, preset.nesterov)
+    if preset.muon:
+        optimizer = Muon(*descent, turning, preset.muon)
+    else:
+        optimizer = keras.optimizers.SGD(*descent)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=preset.label_smoothing
+        ),
+        metrics=["accuracy"],
+        jit_compile=preset.jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def fit(
+    model: keras.Model,
+    inputs: Inputs,
+    preset: Preset,
+    seed: int,
+    epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Train from the end of `epoch` epochs to the last."""
+    if epoch == preset.epochs:
+        return
+
+    def one_hot(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return images, tf.one_hot(labels, inputs.classes)
+
+    stream = batches(
+        inputs.x_train,
+        inputs.y_train,
+        seed=seed,
+        batch_size=preset.batch_size,
+        augmentation=AUGMENTATIONS[preset.augmentation],
+        windows=preset.windows,
+        start=epoch * inputs.steps,
+        stop=preset.epochs * inputs.steps,
+    ).map(one_hot)
+    validation = {}
+    if preset.validate_every:
+        held = in_order(inputs.x_test, inputs.y_test, batch_size=250)
+        validation["validation_data"] = held.map(one_hot)
+        validation["validation_freq"] = preset.validate_every
+    model.fit(
+        stream,
+        initial_epoch=epoch,
+        epochs=preset.epochs,
+        steps_per_epoch=inputs.steps,
+        callbacks=list(callbacks),
+        shuffle=False,  # the order is the pipeline's
+        verbose=0,
+        **validation,
+    )
+
+
+def resume(
+    model: keras.Model, folder: Path, identity: dict, steps: int, made_with: dict
+) -> tuple[list[dict], list[float]]:
+    """Restore the newest checkpoint of the folder, if it is of this very run.
+
+    Returns:
+        `(history, seconds)` of the epochs that are done; empty for a fresh start.
+    """
+    saved = checkpoints.load_latest(folder)
+    if saved is None:
+        return [], []
+    _, meta = saved
+    if "identity" not in meta:
+        raise RuntimeError(
+            f"The newest checkpoint in {folder} is of no run. Train in another folder."
+        )
+    _same_run(folder, identity, meta["identity"])
+    then = meta["environment"]
+    changed = sorted(k for k, now in made_with.items() if now != then.get(k))
+    if changed:
+        warnings.warn(
+            f"This run was begun with another {', '.join(changed)}. It goes on, but "
+            "its bytes may differ from those of an uninterrupted run.",
+            stacklevel=3,
+        )
+    restore(model, saved)
+    done = int(np.asarray(model.optimizer.iterations.value))
+    if done != meta["epoch"] * steps:
+        raise RuntimeError(
+            f"The checkpoint in {folder} is of {done} steps; {meta['epoch']} epochs of "
+            f"{steps} were expected. Train in another folder."
+        )
+    return meta["history"], meta["seconds"]
+
+
+def _save_weights(path, model, inputs, preset, seed, result) -> None:
+    meta = {"preset": preset.name, "seed": seed}
+    if inputs.split == "test":  # what `evaluate` will measure again
+        meta["error"] = round(result.error, 4)
+    plain = fold(model)  # the same function, without normalising layers
+    weights.save(
+        path,
+        plain,
+        preset.architecture,
+        inputs.preprocessor,
+        preset.dataset,
+        meta | {"input_shape": list(inputs.x_train.shape[1:])},
+    )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"Another process is training in {folder}. Wait for it, or name another "
+            "folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        outcome = json.loads(path.read_text())
+        then = {"preset": outcome["preset"], "seed": outcome["seed"]}
+        complete(then["preset"]), outcome["status"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RuntimeError(
+            f"{path} is no record of a run ({error}). Move it away, or name another "
+            "folder."
+        ) from error
+    _same_run(folder, {"preset": preset.as_dict(), "seed": seed}, then)
+    return outcome
+
+
+def _same_run(folder: Path, now: dict, then: dict) -> None:
+    old = complete(then["preset"])
+    if now == {**then, "preset": old}:
+        return
+    differing = [k for k in now if k != "preset" and now[k] != then.get(k)]
+    asked = now["preset"]
+    differing += [
+        f"{k} ({old.get(k)!r} there, {asked.get(k)!r} asked for)"
+        for k in asked | old
+        if old.get(k) != asked.get(k)
+    ]
+    raise RuntimeError(
+        f"{folder} holds another run: it differs in {', '.join(differing)}. Name "
+        "another folder, or ask for the run that is there."
+    )

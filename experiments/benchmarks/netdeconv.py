@@ -1,0 +1,182 @@
+"""What network deconvolution costs: seconds of a training step, against the norms.
+
+Claim: the whitening of Ye et al. (ICLR 2020), for which a re-run of their code paid 3.4
+to 4.6 times the training time of a batch-normalised net on a V100, can be had for at
+most 1.5 times. Found on two cores of an AMD EPYC with AVX-512, batch 128, same
+function: 1.4 times for All-CNN-C (2.2 computed as published) and 2.1 times for VGG-16
+(2.9 as published). VGG falls short because the roots of twelve 576 x 576 matrices, and
+the products of its wide kernels with them, cost the same however small the maps are;
+with blocks of 32, another function, it takes 1.5 times.
+
+    python -m experiments.benchmarks.netdeconv  # 8 minutes on two idle cores
+    python -m experiments.benchmarks.netdeconv --net vgg16_cifar --turns 3
+
+Variants are timed in turn, one step each, and again; ratios are taken within a turn, so
+that other work on the machine hurts all alike. `wall` is what one waits; `cpu` sums
+over threads, and hardly changes when the machine does other work.
+
+`deconv, as published` is this project's layer with the authors' way of computing put
+back: patches gathered one kernel position at a time, and automatic differentiation
+through the coupled Newton-Schulz iteration. `+` rows add one way of saving to it. Rows
+marked `*` are other functions than the paper's.
+"""
+
+import argparse
+import contextlib
+import statistics
+import time
+from unittest import mock
+
+import keras
+import tensorflow as tf
+
+from allconv.layers import whitening
+from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.networks import registry
+from allconv.results import tables
+from experiments.benchmarks.training import switch
+
+NETS = ("all_cnn_c", "vgg16_cifar")
+
+
+def patches_gathered(x, kernel_size, strides, dilation=(1, 1)):
+    """One strided slice for each kernel position."""
+    extent = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
+    last = [n - e for n, e in zip(x.shape[1:3], extent, strict=True)]
+    slices = [
+        x[:, i : i + last[0] : strides[0], j : j + last[1] : strides[1]]
+        for i in range(0, extent[0] + 1, dilation[0])
+        for j in range(0, extent[1] + 1, dilation[1])
+    ]
+    x = tf.stack(slices, axis=3)
+    x = tf.reshape(x, (*x.shape[:3], *kernel_size, x.shape[-1]))
+    return tf.transpose(x, (0, 1, 3, 2, 4, 5))
+
+
+def moments_differentiated(x):
+    """Mean and covariance, with the gradient that TensorFlow finds."""
+    mean = tf.reduce_mean(x, -2)
+    x -= mean[..., None, :]
+    return mean, tf.matmul(x, x, transpose_a=True) / x.shape[-2]
+
+
+def root_coupled(a, iterations=5):
+    """The authors' iteration, with the gradient that TensorFlow finds."""
+    norm = tf.norm(a, axis=(-2, -1), keepdims=True)
+    identity = tf.eye(a.shape[-1])
+    y, z = a / norm, identity
+    for _ in range(iterations):
+        t = 0.5 * (3.0 * identity - z @ y)
+        y, z = y @ t, t @ z
+    return z / tf.sqrt(norm)
+
+
+PATCHES = {"patches": patches_gathered}
+MOMENTS = {"moments": moments_differentiated}
+ROOT = {"inverse_root": root_coupled}
+# name: (norm, functions put in the place of those of `whitening`, layer options)
+VARIANTS = {
+    "none": ("none", {}, {}),
+    "batch (Keras)": ("batch (Keras)", {}, {}),
+    "batch (fused)": ("batch (fused)", {}, {}),
+    "deconv, as published": ("deconv", PATCHES | MOMENTS | ROOT, {}),
+    "+ patches cut in cells": ("deconv", MOMENTS | ROOT, {}),
+    "+ symmetric gradient of moments": ("deconv", PATCHES | ROOT, {}),
+    "+ Newton-Schulz in one variable": ("deconv", PATCHES | MOMENTS, {}),
+    "deconv": ("deconv", {}, {}),
+    "* sampling_stride=5": ("deconv", {}, {"sampling_stride": 5}),
+    "* block=32": ("deconv", {}, {"block": 32}),
+    "* statistics_every=2": ("deconv", {}, {"statistics_every": 2}),
+    "* statistics_every=10": ("deconv", {}, {"statistics_every": 10}),
+}
+
+
+def build(net: str, norm: str, **options) -> keras.Model:
+    """A network with logits, and `options` for the convolutions that whiten."""
+    with switch(norm) as name:
+        model = registry.build(net, norm=name, dropout=0, classifier_activation=None)
+
+    def copy(layer):
+        changes = options if type(layer) is NetworkDeconvolution2D else {}
+        return type(layer).from_config(layer.get_config() | changes)
+
+    return keras.models.clone_model(model, clone_function=copy)
+
+
+def training_step(net: str, variant: tuple, batch: int):
+    """A function that takes one step of gradient descent with momentum."""
+    norm, functions, options = variant
+    keras.utils.set_random_seed(0)
+    model = build(net, norm, **options)
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    x = tf.random.stateless_normal((batch, 32, 32, 3), (0, 0))
+    labels = tf.range(batch) % 10
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            logits = model(x, training=True)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            )
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    with contextlib.ExitStack() as stack:
+        for name, function in functions.items():
+            stack.enter_context(mock.patch.object(whitening, name, function))
+        step.get_concrete_function()
+    return step
+
+
+def measure(net: str, batch: int, turns: int) -> dict[str, dict[str, list[float]]]:
+    """Wall and processor seconds of a step, by variant, one of each for each turn.
+
+    For a variant with `statistics_every=k` a step is the mean of `k` steps.
+    """
+    ready = {name: training_step(net, v, batch) for name, v in VARIANTS.items()}
+    seconds = {name: {"wall": [], "cpu": []} for name in ready}
+    for turn in range(turns + 1):
+        for name, step in ready.items():
+            every = VARIANTS[name][2].get("statistics_every", 1)
+            wall, cpu = time.perf_counter(), time.process_time()
+            for _ in range(every):
+                step().numpy()
+            if turn:  # the first turn warms up
+                seconds[name]["wall"].append((time.perf_counter() - wall) / every)
+                seconds[name]["cpu"].append((time.process_time() - cpu) / every)
+    return seconds
+
+
+def table(seconds: dict[str, dict[str, list[float]]]) -> str:
+    """Markdown: medians of seconds, and of ratios to the nets without whitening."""
+
+    def ratio(name, base, clock):
+        pairs = zip(seconds[name][clock], seconds[base][clock], strict=True)
+        return f"{statistics.median(a / b for a, b in pairs):.2f}"
+
+    head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
+    lines = [(*head, "wall / batch", "cpu / batch")]
+    for name, times in seconds.items():
+        cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
+        for base in ("none", "batch (Keras)"):
+            cells += [ratio(name, base, clock) for clock in ("wall", "cpu")]
+        lines.append((name, *cells))
+    return tables.markdown(lines, left=1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", choices=NETS, nargs="+", default=NETS)
+    parser.add_argument("--batch", type=int, default=128, help="images a step")
+    parser.add_argument("--turns", type=int, default=5, help="turns that count")
+    arguments = parser.parse_args()
+    for name in arguments.net:
+        print(f"\n{name}, batch {arguments.batch}, {arguments.turns} turns\n")
+        print(table(measure(name, arguments.batch, arguments.turns)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What the experiments on ZFNet look at, and where their results go."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from allconv.data import datasets
+from allconv.networks import weights, zfnet_rows
+from allconv.networks.classifier import Classifier
+from allconv.results import tables
+from allconv.training import run
+
+NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
+
+
+class NotRunError(RuntimeError):
+    """A run, weight or file that an experiment needs and that is not there."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look into, with images that it was not trained on.
+
+    Attributes:
+        runs: Folder of training runs.
+        records: Folder of run records.
+        snapshots: Folder of one training run's snapshots.
+        parts: JSON file of boxes of parts.
+        out: Folder that holds `figures` and `tables`.
+        data_dir: As in `data.load`.
+        file: Weights of another network than `NETWORK`.
+    """
+
+    runs: Path
+    records: Path
+    snapshots: Path
+    parts: Path
+    out: Path
+    data_dir: str | Path | None = None
+    file: Path | None = None
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network and its preprocessing."""
+        found = Classifier.load(self.file) if self.file else self.load(NETWORK)
+        if found.meta["architecture"] not in zfnet_rows.NAMES:
+            raise NotRunError(
+                f"{self.file} holds {found.meta['architecture']}, which is no ZFNet"
+            )
+        return found
+
+    @property
+    def model(self) -> keras.Model:
+        return self.classifier.model
+
+    @property
+    def dataset(self) -> str:
+        return self.classifier.meta["dataset"]
+
+    @property
+    def names(self) -> list[str]:
+        return datasets.CLASS_NAMES[self.dataset]
+
+    @cached_property
+    def test(self) -> tuple[np.ndarray, np.ndarray]:
+        return datasets.load(self.dataset, self.data_dir)[1]
+
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 test images."""
+        return self.test[0]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.test[1]
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Numbers of those of the first thousand images that are classified right."""
+        probabilities = self.classifier.predict(self.images[:1000])
+        return np.flatnonzero(probabilities.argmax(axis=1) == self.labels[:1000])
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        return self.classifier.preprocessor(images)
+
+    def pixels(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Maps at the inputs carried back to the pixels; leading axes may be many."""
+        shape = (-1, *images.shape[-3:])
+        back = self.classifier.preprocessor.pullback(
+            images.reshape(shape), maps.reshape(shape)
+        )
+        return back.reshape(maps.shape)
+
+    def load(self, preset: str) -> Classifier:
+        """The network of a preset: of its finished run, or as released.
+
+        Raises:
+            NotRunError: If there is neither.
+        """
+        path = self.runs / f"{preset}-seed0" / run.WEIGHTS
+        if path.exists():
+            return Classifier.load(path)
+        for entry in weights.manifest():
+            if entry["preset"] == preset:
+                return Classifier.load(weights.file_of(entry))
+        raise NotRunError(
+            f"there are no weights of {preset}: `python -m allconv train {preset}`"
+        )
+
+    def draw(self, name: str, figure: Figure) -> Path:
+        """Save a figure."""
+        path = self.out / "figures" / f"zfnet_{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=85, pil_kwargs={"optimize": True})
+        return path
+
+    def write(self, name: str, title: str, head: list[str], rows: list[list]) -> Path:
+        """Save a table as Markdown."""
+        path = self.out / "tables" / f"zfnet_{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = tables.markdown([head, *rows], left=1)
+        path.write_text(f"{title}\n\n{table}\n")
+        return path

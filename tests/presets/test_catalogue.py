@@ -1,0 +1,89 @@
+"""Recipes are complete, can be followed and are what the papers say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from allconv.data.augmentation import AUGMENTATIONS, Augmentation
+from allconv.networks import all_cnn_rows
+from allconv.presets import catalogue
+from allconv.presets.preset import check, shorten
+
+
+def test_shortened_milestones_are_scaled():
+    short = shorten(catalogue.get("all_cnn_c"), 35)
+    assert short.milestones == (20, 25, 30)
+    assert short.name == "all_cnn_c-35ep"
+    assert shorten(short, 35) is short
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 12, 40])
+def test_a_shortened_recipe_ends_on_whole_images(epochs):
+    for name in ("all_cnn_c_budget", "fast_augmented"):
+        windows = shorten(catalogue.get(name), epochs).windows
+        check(shorten(catalogue.get(name), epochs))
+        starts = [start for start, _ in windows]
+        assert starts == sorted(set(starts))
+        assert starts[0] == 0
+        assert starts[-1] < epochs
+        assert windows[-1][1] == 32
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"learning_rate": np.float32(0.02)},
+            "`learning_rate` should be a number from 0 to 1000. Received: np.float32",
+        ),
+        ({"train_size": np.int64(32)}, "`train_size` should be an integer"),
+        ({"train_size": 32.5}, "`train_size` should be an integer"),
+        ({"epochs": True}, "`epochs` should be a number from 1"),
+        ({"train_size": True}, "`train_size` should be an integer"),
+        ({"learning_rate": "0.1"}, "`learning_rate` should be a number"),
+        ({"dropout": 2.0}, "`dropout` should be a number from 0 to 1"),
+        ({"dropout": float("nan")}, "`dropout` should be a number from 0 to 1"),
+        ({"nesterov": "no"}, "`nesterov` should be true or false"),
+        ({"milestones": (200, float("nan"))}, "`milestones` should be epochs"),
+        ({"milestones": (-5,)}, "`milestones` should be epochs"),
+        ({"windows": (24,)}, "`windows` should be .epoch, size. pairs"),
+        ({"windows": ((0, 24), (0, 32))}, "`windows` should be .epoch, size. pairs"),
+        ({"initializer": ["glorot_uniform", {1}]}, "`initializer` should be what a"),
+        ({"windows": ((0, 24.5),)}, "`windows` should have whole epochs"),
+        ({"windows": ((0, 4),)}, "sizes from 9 pixels, which all_cnn_c needs, to 32"),
+    ],
+)
+def test_what_no_run_can_follow_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check(replace(catalogue.PAPER, **changes))
+
+
+def test_every_network_of_table_3_has_the_papers_recipe():
+    for name in all_cnn_rows.NAMES[:12]:
+        preset = catalogue.get(name)
+        assert replace(preset, name="", architecture="") == replace(
+            catalogue.PAPER, name="", architecture=""
+        )
+    assert catalogue.PAPER.momentum == 0.9
+    assert catalogue.PAPER.weight_decay == 0.001
+    assert catalogue.PAPER.epochs == 350
+    assert catalogue.PAPER.milestones == (200, 250, 300)
+    assert catalogue.PAPER.learning_rate == 0.05
+
+
+def test_every_preset_can_be_followed():
+    for preset in catalogue.PRESETS.values():
+        check(preset)
+
+
+def test_constants_are_those_of_the_papers():
+    assert AUGMENTATIONS["paper"] == Augmentation(5, True, "CONSTANT")
+    assert AUGMENTATIONS["crop"] == Augmentation(4, True, "CONSTANT")
+    assert catalogue.PAPER.batch_size == 256  # of the public Caffe run
+    assert catalogue.ZFNET.weight_decay == 5e-4
+
+
+def test_windows_are_scaled_with_the_epochs():
+    longer = shorten(catalogue.get("fast_augmented"), 28)
+    assert longer.windows == ((0, 24), (20, 28), (26, 32))

@@ -1,0 +1,139 @@
+"""Tables from records: arithmetic, honesty, formats."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from allconv.presets import catalogue
+from allconv.results import paper, tables
+
+
+def record(name="all_cnn_c", seed=0, error=10.0, **changes):
+    return {
+        "preset": catalogue.get(name).as_dict(),
+        "seed": seed,
+        "status": "finished",
+        "split": "test",
+        "error": error,
+        "minutes": 60.0,
+        **changes,
+    }
+
+
+def row(records, table="cifar10", recipe="all_cnn_c"):
+    return next(r for r in tables.rows(table, records) if r["recipe"] == recipe)
+
+
+def test_nothing_run_says_not_run():
+    table = tables.rows("cifar10", [])
+    assert {r["our error %"] for r in table} == {"not run"}
+    assert {r["network"] for r in table} == set(paper.TABLE_3)
+    assert row([])["paper error %"] == "9.08"
+
+
+def test_one_run_has_no_spread():
+    assert row([record(error=9.5)])["our error %"] == "9.50"
+
+
+def test_mean_and_sample_deviation():
+    three = [record(seed=s, error=e) for s, e in enumerate((9.0, 10.0, 11.0))]
+    assert row(three)["our error %"] == "10.00 ± 1.00"
+    assert row(three)["n"] == "3"
+    assert str(tables.summarise(iter(three), "all_cnn_c")) == "10.00 ± 1.00"
+
+
+def test_diverged_runs_are_counted_not_dropped():
+    both = [record(error=9.5), record(seed=1, status="diverged")]
+    assert row(both)["our error %"] == "9.50"
+    assert row(both)["diverged"] == "1"
+    assert row([record(status="diverged")])["our error %"] == "diverged"
+
+
+def test_held_out_errors_are_no_results():
+    held = record(split="hold_out")
+    held["preset"] = {**held["preset"], "hold_out": 5000}
+    named = {**held["preset"], "name": "some trial"}
+    diverged = {**held, "preset": named, "status": "diverged"}
+    assert row([held])["our error %"] == "not run"
+    recipes = {r["recipe"] for r in tables.rows("cifar10", [held, diverged])}
+    assert "some trial" not in recipes
+
+
+def test_only_the_very_recipe_counts_and_each_seed_once():
+    other = record(error=1.0)
+    other["preset"] = {**other["preset"], "norm": "batch"}
+    assert row([other, record(error=9.5)])["our error %"] == "9.50"
+    twice = [record(error=9.5), record(error=9.7)]
+    assert row(twice)["our error %"] == "9.50"
+    assert row(twice)["n"] == "1"
+
+
+def test_another_recipe_of_a_presets_name_is_starred():
+    other = record(error=1.0)
+    other["preset"] = {**other["preset"], "batch_size": 32}
+    newer = record(error=2.0)
+    newer["preset"] = {**newer["preset"], "a field of a later version": 1}
+    rows = tables.rows("cifar10", [other, newer])
+    starred = {r["our error %"] for r in rows if r["recipe"] == "all_cnn_c*"}
+    assert starred == {"1.00", "2.00"}
+
+
+def test_recipes_of_one_name_are_not_mixed():
+    odd = [record(seed=0, error=20.0), record(seed=1, error=60.0)]
+    for one, size in zip(odd, (32, 256), strict=True):
+        one["preset"] = {**one["preset"], "name": "mine", "batch_size": size}
+    rows = [r for r in tables.rows("cifar10", odd) if r["recipe"] == "mine"]
+    assert [r["our error %"] for r in rows] == ["20.00", "60.00"]
+    assert {r["n"] for r in rows} == {"1"}
+
+
+def test_a_recipe_that_is_no_preset_has_a_row_of_its_own():
+    odd = record()
+    odd["preset"] = {**odd["preset"], "name": "all_cnn_c-3ep", "epochs": 3}
+    assert row([odd], recipe="all_cnn_c-3ep")["epochs"] == "3"
+    assert row([odd])["our error %"] == "not run"
+
+
+def test_tables_keep_data_sets_and_augmentation_apart():
+    names = {t: {r["recipe"] for r in tables.rows(t, [])} for t in tables.TABLES}
+    assert "all_cnn_c_augmented" in names["cifar10_augmented"]
+    assert "all_cnn_c_augmented" not in names["cifar10"]
+    assert "all_cnn_c_cifar100" in names["cifar100"]
+    assert "tiny" not in set.union(*names.values())
+
+
+def test_unconfirmed_numbers_carry_a_question_mark():
+    assert row([], "cifar100", "all_cnn_c_cifar100")["paper error %"] == "33.71 ?"
+    assert row([], "cifar100", "all_cnn_c_cifar100")["parameters"] == "1,387,108"
+
+
+def test_formats():
+    table = tables.rows("cifar10", [record(error=9.5), record(seed=1, error=9.7)])
+    text = tables.render(table)
+    assert max(map(len, text.splitlines())) <= 110
+    markdown = tables.render(table, "markdown").splitlines()
+    assert markdown[1] == "| --- | --- |" + " ---: |" * 7
+    assert {line.count("|") for line in markdown} == {10}
+    latex = tables.render(table, "latex")
+    assert r"all\_cnn\_c" in latex
+    assert r"9.60 $\pm$ 0.14" in latex
+    rows = list(csv.DictReader(io.StringIO(tables.render(table, "csv"))))
+    assert rows[0]["network"] == "model_a"
+    assert rows[0]["parameters"] == "839242"
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError, match="The tables are cifar10, cifar10_augmented"):
+        tables.rows("mnist", [])
+    with pytest.raises(ValueError, match="text, markdown, latex, csv"):
+        tables.render([], "html")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        tables.read(tmp_path / "gone")
+    without_error = record()
+    del without_error["error"]
+    for bad in ({"status": "finished"}, without_error):
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(ValueError, match=r"bad\.json is no run record"):
+            tables.read(tmp_path)

@@ -1,0 +1,125 @@
+"""What the audit of a traced model finds, names and refuses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from allconv.saliency import explainer
+from allconv.saliency.explainer import Explainer, explain
+from allconv.saliency.rules import Rule
+from tests.nets import chain, images
+
+pytestmark = pytest.mark.usefixtures("same_weights")
+
+
+REFUSED = {
+    "Elu": layers.ELU(),
+    "Selu": layers.Activation("selu"),
+    "Softplus": layers.Activation("softplus"),
+    "Sigmoid": layers.Activation("sigmoid"),
+    "Tanh": layers.Activation("tanh"),
+    "Erfc": layers.Activation("gelu"),
+    "IdentityN": layers.Activation("silu"),
+    "Relu": layers.PReLU(alpha_initializer="ones"),
+    "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
+    "Minimum": layers.Lambda(lambda x: tf.maximum(x, 0.0) + 0.3 * tf.minimum(x, 0.0)),
+    "Cast": layers.Lambda(lambda x: x * tf.cast(x > 0.5, x.dtype)),
+    "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
+    "Rsqrt": layers.LayerNormalization(),
+    "StopGradient": layers.Lambda(lambda x: x + tf.stop_gradient(x)),
+}
+
+
+@pytest.mark.parametrize("op", REFUSED)
+def test_other_nonlinearities_are_refused_by_name_or_listed(op):
+    REFUSED[op].name = "odd"
+    positive = {"kernel_initializer": keras.initializers.RandomUniform(0.1, 1)}
+    conv = layers.Conv2D(2, 1, activation="relu", **positive)
+    model = chain(conv, REFUSED[op], layers.Dense(2, **positive))
+    for rule in ("guided", "deconvnet"):
+        with pytest.raises(ValueError, match=rf"{rule} says nothing of .*odd \({op}\)"):
+            explain(model, images(), rule)
+    loose = Explainer(model, "guided", strict=False)
+    assert f"odd ({op})" in loose.audit.untouched
+    assert f"odd ({op})" in str(loose.audit)
+    assert loose(images()).any()
+    x = tf.constant(images())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = model(x)[:, 1, 1, 0]
+    maps = explainer.backprop(model, images(), channel=0, position=(1, 1))
+    np.testing.assert_allclose(maps, tape.gradient(score, x), atol=1e-5)
+
+
+def test_a_rule_inside_a_custom_gradient_is_not_claimed():
+    @tf.custom_gradient
+    def straight_through(x):
+        return tf.nn.relu(x), lambda upstream: upstream
+
+    model = chain(layers.Conv2D(2, 1), layers.Lambda(straight_through, name="odd"))
+    with pytest.raises(ValueError, match=r"odd \(IdentityN\)"):
+        explain(model, images())
+
+
+def test_what_lies_above_the_neuron_does_not_matter():
+    model = chain(
+        layers.Conv2D(2, 1, activation="relu", name="low"),
+        layers.Activation("gelu"),
+        layers.Dense(2, activation="sigmoid"),
+    )
+    assert explain(model, images(), layer="low").any()
+
+
+def test_concatenated_relu_is_two_rectifiers():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 3)(inputs)
+    x = layers.Concatenate()([layers.ReLU()(x), layers.ReLU()(-x)])
+    audit = Explainer(keras.Model(inputs, layers.Conv2D(2, 1)(x))).audit
+    assert len(audit.treated) == len(audit.rectifiers) == 2
+
+
+def test_audit_prints_what_was_found():
+    model = chain(
+        layers.Conv2D(2, 3, activation="relu", name="conv1"),
+        layers.MaxPooling2D(2, name="pool1"),
+        layers.ReLU(max_value=3, name="capped"),
+        layers.Lambda(tf.nn.lrn, name="lrn"),
+        layers.Activation("tanh", name="squash"),
+    )
+    audit = Explainer(model, Rule(True, True, "spread"), strict=False).audit
+    assert str(audit).splitlines() == [
+        "2 of 2 rectifiers guided",
+        "rectifiers: conv1 (Relu), capped (Relu)",
+        "max-pooling (spread): pool1 (MaxPool)",
+        "local response normalisation: lrn (LRN)",
+        "untouched nonlinearities: squash (Tanh)",
+    ]
+
+
+def test_pooling_without_a_route_is_refused():
+    model = chain(layers.Conv2D(2, 3, activation="relu"), layers.GlobalMaxPooling2D())
+    assert explain(model, images()).any()
+    with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
+        explain(model, images(), Rule(True, True, "centre"))
+    with pytest.raises(ValueError, match=r"global_max_pooling2d\w* \(Max\)"):
+        explain(model, images(), Rule(True, False, "centre"))
+
+
+def test_model_without_a_rectifier():
+    model = chain(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2))
+    with pytest.raises(ValueError, match="has no rectifier"):
+        explain(model, images(), "guided")
+    assert explainer.backprop(model, images()).any()
+    pooled = chain(layers.Conv2D(2, 3), layers.MaxPooling2D())
+    assert explain(pooled, images(), Rule(True, True, "spread")).any()
+    first = chain(layers.Conv2D(2, 3, name="first"), layers.ReLU())
+    assert explain(first, images(), layer="first").any()  # none below, but one above
+
+
+def test_a_slope_below_a_threshold_is_refused():
+    unit = layers.ReLU(negative_slope=0.5, threshold=1.1, name="odd")
+    model = chain(layers.Conv2D(2, 1), unit, layers.Dense(2))
+    with pytest.raises(ValueError, match=r"guided says nothing of .*odd \(Relu\)"):
+        explain(model, images(), "guided")
