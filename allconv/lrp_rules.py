@@ -2,8 +2,8 @@
 
 A rule is called with the layer as an affine function `f(x, kernel, bias)`, its inputs
 `x`, its weights and the relevance of its outputs; it returns that of the inputs. The
-rules are those of zennit 0.5.1, with one difference, in `AlphaBeta`. Its epsilon is 1e-6
-unless told, which takes relevance from units of small values.
+rules are those of zennit 0.5.1, with one difference, in `AlphaBeta`. Its epsilon is
+1e-6 unless told, which takes relevance from units of small values.
 """
 
 import math
