@@ -14,6 +14,7 @@ over the number of positions, its negative values cut off.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -196,7 +197,7 @@ def _averaged(model, calls: list[Call]) -> tf.Tensor:
             f"{model.name} has no GlobalAveragePooling2D: give `layer`, the layer "
             "whose maps it averages."
         )
-    tensor = averages[-1].output
+    tensor: Any = averages[-1].output
     while tensor.op.type != "Mean":
         tensor = tensor.op.inputs[0]
     return tensor.op.inputs[0]

@@ -74,7 +74,7 @@ def curves(
     """
     images = probes.batch_of(images)
     n, height, width, channels = images.shape
-    importance, fill = np.asarray(importance), np.asarray(fill, np.float32)
+    importance, blank = np.asarray(importance), np.asarray(fill, np.float32)
     if importance.shape != images.shape[:3] or not np.isfinite(importance).all():
         raise ValueError(
             f"`importance` should be finite, of shape {images.shape[:3]}. "
@@ -85,11 +85,11 @@ def curves(
             f"`steps` should be from 1 to {height * width}, the number of pixels. "
             f"Received: steps={steps!r}"
         )
-    if fill.shape != images.shape:
-        fill = np.broadcast_to(probes.fill_of(fill, channels), images.shape)
+    if blank.shape != images.shape:
+        blank = np.broadcast_to(probes.fill_of(blank.tolist(), channels), images.shape)
     rank = ranks(importance, seed)
-    target = np.asarray(target)
-    if target.shape not in ((), (n,)) or not np.issubdtype(target.dtype, np.integer):
+    classes = np.asarray(target)
+    if classes.shape not in ((), (n,)) or not np.issubdtype(classes.dtype, np.integer):
         raise ValueError(
             f"`target` should be a class, one for all or one for each of {n} images. "
             f"Received: target={target!r}"
@@ -102,19 +102,19 @@ def curves(
                 "`predict` should return finite scores (n, classes). Received: "
                 f"an array of shape {scores.shape}"
             )
-        if target.min() < 0 or target.max() >= scores.shape[1]:
+        if classes.min() < 0 or classes.max() >= scores.shape[1]:
             raise ValueError(
                 f"`target` should be from 0 to {scores.shape[1] - 1}. "
                 f"Received: target={target!r}"
             )
-        return scores[np.arange(n), target]
+        return scores[np.arange(n), classes]
 
     counts = np.round(np.linspace(0, height * width, steps + 1))
     deletion, insertion = [], []
     for count in counts:
         first = (rank < count)[..., None]
-        deletion.append(score(np.where(first, fill, images)))
-        insertion.append(score(np.where(first, images, fill)))
+        deletion.append(score(np.where(first, blank, images)))
+        insertion.append(score(np.where(first, images, blank)))
     share = counts / (height * width)
     return Curves(share, np.stack(deletion, 1), np.stack(insertion, 1))
 

@@ -99,15 +99,17 @@ def lrp(
             f"{model.name} with output shape {model.outputs[0].shape}"
         )
     images = _check_images(model, images)
-    target = channels_of("target", target, len(images), model.outputs[0].shape[1])
+    classes = channels_of("target", target, len(images), model.outputs[0].shape[1])
     propagation = Propagation(model, composite)
     results = []
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
-        results.append(propagation(tf.constant(images[batch]), target[batch]))
-    *arrays, absorbed = zip(*results, strict=True)
-    lost = {k: np.concatenate([part[k] for part in absorbed]) for k in absorbed[0]}
-    return Relevance(*map(np.concatenate, arrays), lost)
+        results.append(propagation(tf.constant(images[batch]), classes[batch]))
+    maps, explained, scores, absorbed = zip(*results, strict=True)
+    return Relevance(
+        *(np.concatenate(maps), np.concatenate(explained), np.concatenate(scores)),
+        {k: np.concatenate([part[k] for part in absorbed]) for k in absorbed[0]},
+    )
 
 
 def _check_images(model: keras.Model, images: np.ndarray) -> np.ndarray:

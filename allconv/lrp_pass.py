@@ -5,6 +5,7 @@ each; what it does not name is refused, all of it in one message.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -85,8 +86,8 @@ class Propagation:
         steps = []
         for op, call, ids, output in _calls(model):
             found = [values[i] for i in ids]
-            values[output], down = self._operation(op, call, found, above)
-            steps.append((ids, output, down))
+            values[output], step = self._operation(op, call, found, above)
+            steps.append((ids, output, step))
 
         def down(relevance):
             held = {id(model.outputs[0]): relevance}
@@ -120,14 +121,15 @@ class Propagation:
         if kind in ("conv", "dense"):
             y, down = self._weighted(op, kind, *inputs)
         else:
-            y, share = contributions(call, inputs)
-            self._follow(call, inputs, y)
-            epsilon = self.composite.epsilon
-
-            def down(relevance):
-                return share(relevance / stabilised(y, epsilon))
-
+            y, down = self._summed(call, inputs)
         return y, lambda relevance: self._noted(path, relevance, down(relevance))
+
+    def _summed(self, call, inputs) -> tuple[tf.Tensor, Down]:
+        """An affine operation without a kernel, by `Epsilon`."""
+        z, share = contributions(call, inputs)
+        self._follow(call, inputs, z)
+        epsilon = self.composite.epsilon
+        return z, lambda relevance: share(relevance / stabilised(z, epsilon))
 
     def _weighted(self, layer, kind: str, x) -> tuple[tf.Tensor, Down]:
         """A layer with a kernel, by the rule that the composite has for it."""
@@ -140,9 +142,10 @@ class Propagation:
 
         kernel, *bias = (tf.convert_to_tensor(w.value) for w in layer.weights)
         weights = kernel, (bias[0] if bias else None)
-        rule = self.composite.conv if kind == "conv" else self.composite.dense
-        if (ends := self._range(x)) is not None:
-            rule = functools.partial(self.composite.first, ends=ends)
+        first, ends = self.composite.first, self._range(x)
+        rule: Callable = self.composite.conv if kind == "conv" else self.composite.dense
+        if first is not None and ends is not None:
+            rule = functools.partial(first, ends=ends)
         z, fused = layer(x), self.fused[id(layer)]
         if ACTIVATIONS[fused.__name__] == "ends":
             self.ended.append(z)
@@ -225,16 +228,18 @@ def _check(model: keras.Model) -> None:
 
 
 def _refused(model, above: str = "") -> Iterator[str]:
-    if not (isinstance(model, keras.Sequential) or hasattr(model, "operations")):
+    shown = isinstance(model, keras.Sequential) or hasattr(model, "operations")
+    if not shown or len(model.inputs) != 1 or len(model.outputs) != 1:
         yield f"{above + model.name!r} ({type(model).__name__})"
         return
     if isinstance(model, keras.Sequential):
         operations = model.layers
     else:
         operations = model.operations
-        for node in (
-            node for depth in model._nodes_by_depth.values() for node in depth
-        ):
+        nodes = itertools.chain.from_iterable(model._nodes_by_depth.values())
+        for node in nodes:
+            if node.is_input:
+                continue
             op, arguments, signals = node.operation, node.arguments, node.input_tensors
             if arguments.kwargs.get("training"):
                 yield f"{above + op.name!r}, which is told to train"

@@ -123,7 +123,7 @@ class Gamma:
             (z > 0, favour, bias_above),
             (z < 0, favour[::-1], bias_below),
         ):
-            tilted = None if bias is None else bias + self.gamma * own
+            tilted = bias if own is None else bias + self.gamma * own
 
             def total(up, down, one=one, other=other, tilted=tilted):
                 return f(up, one, tilted) + f(down, other, None)

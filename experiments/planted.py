@@ -12,6 +12,7 @@ one all-convolutional, one with max-pooling.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -133,7 +134,7 @@ def _head(*rows) -> keras.Model:
     )
 
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[int], keras.Model]] = {
     "built": built,
     "strided": trained,
     "pooled": functools.partial(trained, pooled=True),

@@ -221,7 +221,7 @@ def cell(values: np.ndarray, digits: int) -> str:
 
 def figure(shown: dict[str, tuple[Case, dict[str, np.ndarray]]]) -> Figure:
     """The first image of each kind of network: two classes, every method."""
-    plain = {"image.origin": "upper", "axes.grid": False, "text.usetex": False}
+    plain: dict = {"image.origin": "upper", "axes.grid": False, "text.usetex": False}
     titles = ["image", *next(iter(shown.values()))[1]]
     with rc_context(plain):
         drawn = Figure((1.1 * len(titles), 2.5 * len(shown) + 0.3), dpi=100)
@@ -270,7 +270,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="networks of each kind")
     parser.add_argument("--images", type=int, default=64, help="images of each network")
     options = parser.parse_args(arguments)
-    n, tables, shown = options.images, [], {}
+    n, tables = options.images, []
+    shown: dict[str, tuple[Case, dict[str, np.ndarray]]] = {}
     for kind in planted.NETWORKS:
         rows, accuracies, absorbed = [], [], []
         for seed in range(options.seeds):

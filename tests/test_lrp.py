@@ -378,9 +378,17 @@ def softmax_inside(x):
     return layers.Dense(2, name="after")(x)
 
 
+def two_ends(x):
+    inner = keras.Input(x.shape[1:])
+    ends = [layers.Dense(2)(layers.Flatten()(inner)) for _ in range(2)]
+    one, _ = keras.Model(inner, ends, name="two_ends")(x)
+    return one
+
+
 @pytest.mark.parametrize(
     "build, said",
     [
+        (two_ends, "'two_ends"),
         (squeezed, r"'gate' \(Multiply"),
         (softmax_inside, "below the layer 'after'"),
         (
