@@ -50,8 +50,8 @@ def contributions(
 class Epsilon:
     """All contributions, over their sum: R_i = sum_j x_i w_ij R_j / (z_j +- epsilon).
 
-    Without biases and with a small epsilon, this in every layer of a network of
-    rectifiers is the image times the gradient.
+    With a small epsilon, this in every layer of a network of rectifiers is the image
+    times the gradient, with biases too (Ancona et al. 2018).
     """
 
     epsilon: float = EPSILON

@@ -95,16 +95,23 @@ def built(seed: int) -> keras.Model:
     return model
 
 
+class _Learned(keras.callbacks.Callback):
+    """Stop when the last epoch's answers were right, of the images trained on."""
+
+    def on_epoch_end(self, epoch, logs):
+        self.model.stop_training = logs["binary_accuracy"] > 0.995
+
+
 def trained(
-    seed: int, pooled: bool = False, n: int = 4000, epochs: int = 8
+    seed: int, pooled: bool = False, n: int = 4000, epochs: int = 30
 ) -> keras.Model:
-    """A small network, trained on `n` images.
+    """A small network, trained on `n` images until 99.5 % of its answers are right.
 
     Args:
         seed: Of the patterns, the weights and the order of the images.
         pooled: Whether it halves the maps by max-pooling; else by a stride.
         n: Number of images.
-        epochs: Number of passes over them.
+        epochs: Number of passes over them, at most.
     """
     keras.utils.set_random_seed(seed)
     relu = {"padding": "same", "activation": "relu"}
@@ -115,10 +122,10 @@ def trained(
         layers.Conv2D(32, 3, **relu, name="hidden"),
     )
     data = draw(n, seed, part=0)
-    steps = epochs * -(-n // 64)
-    rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
-    model.compile(keras.optimizers.Adam(rate), "binary_crossentropy")
-    model.fit(data.images, data.present * 1.0, 64, epochs, verbose=0)
+    adam = keras.optimizers.Adam(3e-3)
+    model.compile(adam, "binary_crossentropy", metrics=["binary_accuracy"])
+    labels = data.present.astype(np.float32)
+    model.fit(data.images, labels, 64, epochs, verbose=0, callbacks=[_Learned()])
     return model
 
 

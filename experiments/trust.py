@@ -248,7 +248,8 @@ NOTES = """\
 How much of a map lies where the evidence is, in images where one patch decides each
 class. Mean ± sample standard deviation over {seeds} networks of each kind, {n} images
 each, two classes of each image. Made by `python -m experiments.trust`; all images are
-drawn by code.
+drawn by code. `figures/trust.png` shows the first image of the first network of each
+kind: the patch in red, each map on its own scale, white at its 99.5th percentile.
 
 - in the patch: share of the map in the patch of the class; by chance {chance:.0f} %.
 - AUC: how often a pixel of the patch is above one outside it; by chance 0.5.
