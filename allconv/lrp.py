@@ -98,6 +98,11 @@ def lrp(
             "The model's output should be class scores (n, classes). Received: "
             f"{model.name} with output shape {model.outputs[0].shape}"
         )
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(
+            "`batch_size` should be a positive integer. "
+            f"Received: batch_size={batch_size!r}"
+        )
     images = _check_images(model, images)
     classes = channels_of("target", target, len(images), model.outputs[0].shape[1])
     propagation = Propagation(model, composite)

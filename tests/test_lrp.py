@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
 
+from allconv.folding import fold
 from allconv.lrp import lrp
 from allconv.lrp_rules import (
     COMPOSITES,
@@ -20,6 +21,8 @@ from allconv.lrp_rules import (
     Gamma,
     epsilon_gamma_box,
 )
+from allconv.netdeconv import NetworkDeconvolution2D
+from allconv.normalisation import LocalResponseNormalization
 from allconv.saliency import Explainer
 from tests import lrp_zennit, nets
 
@@ -293,6 +296,24 @@ def test_nested_and_shared_layers_are_the_flat_network():
     )
 
 
+def test_layers_that_fold_away_are_explained_as_the_layers_they_are():
+    """Whitening, and ZFNet's normalisation, through which relevance passes."""
+    model = nets.chain(
+        NetworkDeconvolution2D(4, 3, activation="relu"),
+        LocalResponseNormalization(name="norm"),
+        layers.Flatten(),
+        layers.Dense(3, name="dense"),
+    )
+    images = nets.images(n=4)
+    model(images, training=True)  # for statistics that are not those of white noise
+    found, plain = lrp(model, images), lrp(fold(model), images)
+    np.testing.assert_array_equal(found.maps, plain.maps)
+    np.testing.assert_allclose(
+        found.score, model(images).numpy().max(axis=1), rtol=1e-4, atol=1e-6
+    )
+    assert "norm" not in found.absorbed
+
+
 def test_the_same_signal_added_to_itself_counts_twice():
     def build(x):
         x = layers.Conv2D(3, 3, use_bias=False)(x)
@@ -428,6 +449,8 @@ def test_arguments_are_refused():
         ({"target": 3}, "target"),
         ({"target": [0, 1, 2]}, "target"),
         ({"images": images[:, :4]}, "images"),
+        ({"images": images[:0]}, "images"),
+        ({"batch_size": 0}, "batch_size"),
         ({"images": images * np.nan}, "finite"),
         ({"images": images.astype(int)}, "floating"),
         ({"model": nets.Subclassed()}, "functional"),
