@@ -2,9 +2,16 @@
 
 Question: in images where one patch decides each class (`experiments.planted`), how much
 of a map lies in the patch of the class that was asked for, does the map know the class,
-and does it change when the weights do? Found: see `tables/trust.md`.
+and does it change when the weights do? Found, in the trained all-convolutional networks
+(the patch is 6 % of the image): LRP epsilon-plus has 86 % of its map there, class
+activation maps 60 %, the image times the gradient 52 %, guided backprop 23 %, backprop
+17 %. The deconvnet has 6 % and does not know the class (49 of 100), having no switches;
+with max-pooling it has 10 %, and 75 of 100. Guided backprop knows the class here, but
+with the class scores drawn anew its maps still correlate by 0.72; those of backprop by
+0.52, those of LRP by 0.06. Grad-CAM at the last hidden layer is the class activation map
+but for the bias of the scores, and LRP epsilon is the image times the gradient.
 
-    python -m experiments.trust              # 5 minutes, 2 cores: table and figure
+    python -m experiments.trust              # 8 minutes, 2 busy cores
     python -m experiments.trust --seeds 1    # one network of each kind, written nowhere
 
 Nothing is tuned: each method has the settings of its paper or of its library, which are
