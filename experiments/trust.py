@@ -8,8 +8,8 @@ activation maps 60 %, the image times the gradient 52 %, guided backprop 23 %, b
 17 %. The deconvnet has 6 % and does not know the class (49 of 100), having no switches;
 with max-pooling it has 10 %, and 75 of 100. Guided backprop knows the class here, but
 with the class scores drawn anew its maps still correlate by 0.72; those of backprop by
-0.52, those of LRP by 0.06. Grad-CAM at the last hidden layer is the class activation map
-but for the bias of the scores, and LRP epsilon is the image times the gradient.
+0.52, those of LRP by 0.06. Grad-CAM at the last hidden layer is the class activation
+map but for the bias of the scores, and LRP epsilon is the image times the gradient.
 
     python -m experiments.trust              # 8 minutes, 2 busy cores
     python -m experiments.trust --seeds 1    # one network of each kind, written nowhere
