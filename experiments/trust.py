@@ -28,13 +28,14 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from allconv import cam, results
-from allconv.checkpoint import write_bytes
-from allconv.faithfulness import curves
-from allconv.likeness import edge_maps, rank_correlation
-from allconv.lrp import lrp
-from allconv.saliency import Explainer
-from allconv.sanity import randomise, weighted_layers
+from allconv.core.files import write_bytes
+from allconv.probes.faithfulness import curves
+from allconv.results.tables import markdown
+from allconv.saliency import cam
+from allconv.saliency.explainer import Explainer
+from allconv.saliency.lrp import lrp
+from allconv.saliency.sanity import randomise, weighted_layers
+from allconv.saliency.similarity import edge_maps, rank_correlation
 from experiments import FIGURES, TABLES, planted
 
 Maps = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, target -> importance
@@ -215,7 +216,7 @@ def table(kind: str, rows: list[dict[str, dict[str, float]]], note: str) -> str:
         values = [[row[title][column] for column in COLUMNS] for row in rows]
         cells = zip(np.transpose(values), COLUMNS.values(), strict=True)
         lines.append([title, *(cell(*pair) for pair in cells)])
-    return f"## {kind}\n\n{note}\n\n{results.markdown(lines, 1)}"
+    return f"## {kind}\n\n{note}\n\n{markdown(lines, 1)}"
 
 
 def cell(values: np.ndarray, digits: int) -> str:

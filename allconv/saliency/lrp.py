@@ -12,7 +12,7 @@ which of them count:
     Box          in a first layer: contributions counted from the range of the pixels
 
 A `Composite` says which rule is for which layer (Montavon et al. 2019, section 10.3).
-Rules and composites are in `allconv.lrp_rules`; they are those of zennit 0.5.1.
+Rules and composites are in `lrp_rules`; they are those of zennit 0.5.1.
 
     found = lrp(model, images)              # EpsilonPlus, of the predicted class
     found.maps.sum((1, 2, 3)) + sum(found.absorbed.values())      # equals found.score
@@ -29,10 +29,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.checks import check_choice
-from allconv.lrp_pass import Propagation
-from allconv.lrp_rules import COMPOSITES, Composite
-from allconv.neurons import channels_of
+from allconv.core.checks import check_choice
+from allconv.saliency.lrp_pass import Propagation
+from allconv.saliency.lrp_rules import COMPOSITES, Composite
+from allconv.saliency.neurons import channels_of
 
 
 class Relevance(NamedTuple):

@@ -1,7 +1,7 @@
 """Relevance by another library, PyTorch's zennit, of three small networks.
 
     pip install torch==2.13.0 zennit==0.5.1
-    python -m tests.lrp_zennit          # writes lrp_zennit.json, which the tests read
+    python -m tests.saliency.lrp_zennit  # writes lrp_zennit.json, which the tests read
 
 Weights and the image are a formula, so that both libraries have the same ones without
 any file. This module needs nothing but NumPy until it is run.

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.folding import fold
-from allconv.grouped import GroupedConv2D
-from allconv.lrp_rules import Composite, contributions, stabilised
+from allconv.layers.folding import fold
+from allconv.layers.grouped_conv import GroupedConv2D
+from allconv.saliency.lrp_rules import Composite, contributions, stabilised
 
 # What is done at an operation, by the name of its class, of Keras or of this project.
 KINDS = {
@@ -223,7 +223,7 @@ def _check(model: keras.Model) -> None:
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise ValueError(
             f"Relevance propagation has no rule for {', '.join(refused[:3])}{more}, in "
-            f"{model.name}. Use `allconv.saliency`."
+            f"{model.name}. Use `allconv.saliency.explainer`."
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allconv.faithfulness import curves, ranks
+from allconv.probes.faithfulness import curves, ranks
 
 
 def slowly(predict, image, importance, target, fill, steps):

@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import GlobalAveragePooling2D
 
-from allconv import probes
-from allconv.neurons import (
+from allconv.probes.features import batch_of
+from allconv.saliency.explainer import guided_backprop
+from allconv.saliency.neurons import (
     Call,
     channels_of,
     inlined_functions,
@@ -32,7 +33,6 @@ from allconv.neurons import (
     one_hot,
     place,
 )
-from allconv.saliency import guided_backprop
 
 
 def class_activation_map(
@@ -134,7 +134,7 @@ def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _read(model, images, layer, target, batch_size) -> tuple[np.ndarray, np.ndarray]:
     """Features of the layer, and the gradient of each image's class score there."""
-    images = probes.batch_of(images)
+    images = batch_of(images)
     if batch_size < 1:
         raise ValueError(
             f"`batch_size` should be at least 1. Received: batch_size={batch_size}"

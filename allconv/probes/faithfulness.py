@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allconv import probes
+from allconv.probes import features
 
 
 class Curves(NamedTuple):
@@ -72,7 +72,7 @@ def curves(
     Raises:
         ValueError: If an argument is none of these, or a score is not finite.
     """
-    images = probes.batch_of(images)
+    images = features.batch_of(images)
     n, height, width, channels = images.shape
     importance, blank = np.asarray(importance), np.asarray(fill, np.float32)
     if importance.shape != images.shape[:3] or not np.isfinite(importance).all():
@@ -86,7 +86,9 @@ def curves(
             f"Received: steps={steps!r}"
         )
     if blank.shape != images.shape:
-        blank = np.broadcast_to(probes.fill_of(blank.tolist(), channels), images.shape)
+        blank = np.broadcast_to(
+            features.fill_of(blank.tolist(), channels), images.shape
+        )
     rank = ranks(importance, seed)
     classes = np.asarray(target)
     if classes.shape not in ((), (n,)) or not np.issubdtype(classes.dtype, np.integer):

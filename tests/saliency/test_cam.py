@@ -6,9 +6,14 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from allconv import networks
-from allconv.cam import class_activation_map, enlarge, grad_cam, guided_grad_cam
-from allconv.saliency import guided_backprop
+from allconv.networks import registry
+from allconv.saliency.cam import (
+    class_activation_map,
+    enlarge,
+    grad_cam,
+    guided_grad_cam,
+)
+from allconv.saliency.explainer import guided_backprop
 from tests import nets
 
 
@@ -19,7 +24,7 @@ def outputs(model, layer, images):
 @pytest.fixture(scope="module")
 def all_conv():
     keras.utils.set_random_seed(0)
-    model = networks.build("all_cnn_c", classes=4, kernel_initializer="he_normal")
+    model = registry.build("all_cnn_c", classes=4, kernel_initializer="he_normal")
     return model, nets.images(n=3, size=32)
 
 

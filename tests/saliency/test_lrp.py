@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
 
-from allconv.folding import fold
-from allconv.lrp import lrp
-from allconv.lrp_rules import (
+from allconv.layers.folding import fold
+from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.layers.zfnet_norms import LocalResponseNormalization
+from allconv.saliency.explainer import Explainer
+from allconv.saliency.lrp import lrp
+from allconv.saliency.lrp_rules import (
     COMPOSITES,
     AlphaBeta,
     Box,
@@ -21,10 +24,8 @@ from allconv.lrp_rules import (
     Gamma,
     epsilon_gamma_box,
 )
-from allconv.netdeconv import NetworkDeconvolution2D
-from allconv.normalisation import LocalResponseNormalization
-from allconv.saliency import Explainer
-from tests import lrp_zennit, nets
+from tests import nets
+from tests.saliency import lrp_zennit
 
 ZENNIT = json.loads(lrp_zennit.FILE.read_text())
 E = 1e-6  # zennit's
