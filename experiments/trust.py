@@ -33,7 +33,7 @@ from allconv.probes.faithfulness import curves
 from allconv.results.tables import markdown
 from allconv.saliency import cam
 from allconv.saliency.explainer import Explainer
-from allconv.saliency.lrp import lrp
+from allconv.saliency.lrp import propagate
 from allconv.saliency.sanity import randomise, weighted_layers
 from allconv.saliency.similarity import edge_maps, rank_correlation
 from experiments import FIGURES, TABLES, planted
@@ -75,7 +75,7 @@ def methods(model: keras.Model, rng: np.random.Generator) -> dict[str, Maps]:
         return sum(gradient((k + 0.5) / POINTS * x, c) for k in range(POINTS)) / POINTS
 
     def relevance(composite):
-        return lambda x, c: evidence(lrp(model, x, composite, target=c).maps)
+        return lambda x, c: evidence(propagate(model, x, composite, target=c).maps)
 
     def grad_cam(x, c):
         return placed(cam.grad_cam(model, x, HIDDEN, target=c))
@@ -289,7 +289,9 @@ def main(arguments: list[str] | None = None) -> None:
             shown.setdefault(kind, (subject, maps))
             rows.append(row)
             accuracies.append(subject.accuracy)
-            found = lrp(subject.model, subject.data.images, target=subject.targets[0])
+            found = propagate(
+                subject.model, subject.data.images, target=subject.targets[0]
+            )
             absorbed.append(np.median(found.absorbed_share))
             print(f"{kind}, network {seed}: {subject.accuracy:.1f} % right", flush=True)
         right, share = cell(np.array(accuracies), 1), cell(np.array(absorbed), 2)

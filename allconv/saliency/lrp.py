@@ -14,7 +14,7 @@ which of them count:
 A `Composite` says which rule is for which layer (Montavon et al. 2019, section 10.3).
 Rules and composites are in `lrp_rules`; they are those of zennit 0.5.1.
 
-    found = lrp(model, images)              # EpsilonPlus, of the predicted class
+    found = propagate(model, images)              # EpsilonPlus, of the predicted class
     found.maps.sum((1, 2, 3)) + sum(found.absorbed.values())      # equals found.score
     found.absorbed_share                    # what no pixel got: biases take their part
 
@@ -57,7 +57,7 @@ class Relevance(NamedTuple):
             return lost / self.score.astype(np.float64)
 
 
-def lrp(
+def propagate(
     model: keras.Model,
     images: np.ndarray,
     composite: str | Composite = "epsilon_plus",

@@ -14,7 +14,7 @@ from allconv.layers.folding import fold
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization
 from allconv.saliency.explainer import Explainer
-from allconv.saliency.lrp import lrp
+from allconv.saliency.lrp import propagate
 from allconv.saliency.lrp_rules import (
     COMPOSITES,
     AlphaBeta,
@@ -89,7 +89,7 @@ def keras_net(name):
 @pytest.mark.parametrize("composite", AS_ZENNIT)
 def test_relevance_is_that_of_zennit(name, composite):
     image = lrp_zennit.image().astype("float32")
-    found = lrp(keras_net(name), image, AS_ZENNIT[composite])
+    found = propagate(keras_net(name), image, AS_ZENNIT[composite])
     scores = ZENNIT[name]["scores"]
     assert found.target == np.argmax(scores)
     assert found.score == pytest.approx(max(scores), rel=1e-5)
@@ -139,7 +139,7 @@ def test_without_biases_the_maps_add_up_to_the_score(data, composite):
     images = np.random.default_rng(data.draw(st.integers(0, 99))).normal(
         size=(3, 9, 10, 3)
     )
-    found = lrp(
+    found = propagate(
         model,
         images.astype("float32"),
         COMPOSITES.get(composite) or epsilon_gamma_box(-4, 4),
@@ -157,7 +157,7 @@ def test_the_epsilon_rule_everywhere_is_image_times_gradient(data):
     for model, size in ((without_biases(data.draw), 10), (nets.noticeable(), 8)):
         images = nets.images(n=2, size=size)[:, : model.input_shape[1]]
         gradient = Explainer(model, "backprop")(images)
-        found = lrp(model, images, "epsilon").maps
+        found = propagate(model, images, "epsilon").maps
         np.testing.assert_allclose(
             found, images * gradient, rtol=0, atol=1e-5 * np.abs(found).max()
         )
@@ -166,7 +166,7 @@ def test_the_epsilon_rule_everywhere_is_image_times_gradient(data):
 def test_what_biases_take_is_told_and_all_is_accounted_for():
     model = nets.noticeable()
     for composite in COMPOSITES:
-        found = lrp(model, nets.images(n=3), composite)
+        found = propagate(model, nets.images(n=3), composite)
         assert set(found.absorbed) == {"conv1", "conv2", "dense"}
         lost = found.score - found.maps.sum((1, 2, 3))
         np.testing.assert_allclose(
@@ -181,7 +181,7 @@ def test_a_bias_takes_what_it_contributed():
         [keras.Input((1, 1, 2)), layers.Flatten(), layers.Dense(1)]
     )
     model.set_weights([np.array([[3.0], [1.0]]), np.array([-4.0])])
-    found = lrp(model, np.array([1, 2], "float32").reshape(1, 1, 1, 2), "epsilon")
+    found = propagate(model, np.array([1, 2], "float32").reshape(1, 1, 1, 2), "epsilon")
     assert found.maps.ravel() == pytest.approx([3, 2])
     assert found.absorbed[model.layers[-1].name] == pytest.approx(-4)
     assert found.absorbed_share == pytest.approx(-4)
@@ -260,14 +260,16 @@ def test_contributions_of_one_sign_share_out_the_relevance_once():
     for sign in (1, -1):
         image = sign * np.arange(1, 5, dtype="float32").reshape(1, 2, 2, 1)
         for composite in COMPOSITES:
-            np.testing.assert_allclose(lrp(model, image, composite).maps, image, 1e-5)
+            np.testing.assert_allclose(
+                propagate(model, image, composite).maps, image, 1e-5
+            )
 
 
 def test_nested_and_shared_layers_are_the_flat_network():
     reference, images = nets.noticeable(), nets.images()
-    flat = lrp(reference, images)
+    flat = propagate(reference, images)
     for name in ("functional", "nested", "compiled"):
-        found = lrp(nets.with_weights_of(nets.MODELS[name], reference), images)
+        found = propagate(nets.with_weights_of(nets.MODELS[name], reference), images)
         np.testing.assert_allclose(found.maps, flat.maps, atol=1e-6)
         np.testing.assert_allclose(found.score, flat.score, rtol=1e-5)
 
@@ -288,7 +290,7 @@ def test_nested_and_shared_layers_are_the_flat_network():
     )
     first, second, *top = *twice.get_weights(), *rows[3].get_weights()
     copy.set_weights([first, second, first, second, *top])
-    found, apart = lrp(model, images), lrp(copy, images)
+    found, apart = propagate(model, images), propagate(copy, images)
     np.testing.assert_allclose(found.maps, apart.maps, atol=1e-6)
     np.testing.assert_allclose(
         found.absorbed[twice.name],
@@ -307,7 +309,7 @@ def test_layers_that_fold_away_are_explained_as_the_layers_they_are():
     )
     images = nets.images(n=4)
     model(images, training=True)  # for statistics that are not those of white noise
-    found, plain = lrp(model, images), lrp(fold(model), images)
+    found, plain = propagate(model, images), propagate(fold(model), images)
     np.testing.assert_array_equal(found.maps, plain.maps)
     np.testing.assert_allclose(
         found.score, model(images).numpy().max(axis=1), rtol=1e-4, atol=1e-6
@@ -321,7 +323,7 @@ def test_the_same_signal_added_to_itself_counts_twice():
         return layers.GlobalAveragePooling2D()(layers.Add()([x, x]))
 
     model, images = functional(build), lrp_zennit.image().astype("float32")
-    found = lrp(model, images)
+    found = propagate(model, images)
     np.testing.assert_allclose(found.maps.sum(), found.score[0], rtol=1e-5)
 
 
@@ -343,25 +345,29 @@ def test_preprocessing_in_the_graph_and_padding_keep_the_box_in_place():
     apart.set_weights(conv.get_weights())
     images = np.abs(lrp_zennit.image()).astype("float32")
     np.testing.assert_allclose(
-        lrp(one, images, box).maps, lrp(other, images, box).maps, atol=1e-6
+        propagate(one, images, box).maps, propagate(other, images, box).maps, atol=1e-6
     )
 
 
 def test_the_score_is_the_logit_of_the_class_that_was_asked_for():
     model, images = nets.noticeable(), nets.images(n=3)
     probabilities = model.predict(images, verbose=0)
-    assert (lrp(model, images).target == probabilities.argmax(1)).all()
-    found = lrp(model, images, target=[2, 0, 1], batch_size=2)
-    each = [lrp(model, images[i : i + 1], target=c) for i, c in enumerate([2, 0, 1])]
+    assert (propagate(model, images).target == probabilities.argmax(1)).all()
+    found = propagate(model, images, target=[2, 0, 1], batch_size=2)
+    each = [
+        propagate(model, images[i : i + 1], target=c) for i, c in enumerate([2, 0, 1])
+    ]
     np.testing.assert_allclose(found.maps, [one.maps[0] for one in each], atol=1e-6)
-    scores = np.stack([lrp(model, images, target=c).score for c in range(3)], axis=1)
+    scores = np.stack(
+        [propagate(model, images, target=c).score for c in range(3)], axis=1
+    )
     np.testing.assert_allclose(tf.nn.softmax(scores), probabilities, rtol=1e-4)
 
 
 def test_the_model_is_left_as_it_was():
     model, images = nets.noticeable(), nets.images()
     before = model.predict(images, verbose=0), model.get_config()
-    lrp(model, images)
+    propagate(model, images)
     assert model.get_config() == before[1]
     np.testing.assert_array_equal(model.predict(images, verbose=0), before[0])
 
@@ -380,7 +386,7 @@ def test_half_precision_is_computed_in_full():
     model.set_weights(reference.get_weights())
     images = nets.images()
     np.testing.assert_allclose(
-        lrp(model, images).maps, lrp(reference, images).maps, atol=1e-6
+        propagate(model, images).maps, propagate(reference, images).maps, atol=1e-6
     )
 
 
@@ -440,7 +446,7 @@ def two_ends(x):
 )
 def test_what_has_no_rule_is_refused_by_name(build, said):
     with pytest.raises(ValueError, match=said):
-        lrp(functional(build), lrp_zennit.image().astype("float32"))
+        propagate(functional(build), lrp_zennit.image().astype("float32"))
 
 
 def test_arguments_are_refused():
@@ -457,6 +463,6 @@ def test_arguments_are_refused():
         ({"model": nets.Subclassed()}, "functional"),
     ]:
         with pytest.raises(ValueError, match=said):
-            lrp(**({"model": model, "images": images} | arguments))
+            propagate(**({"model": model, "images": images} | arguments))
     with pytest.raises(ValueError, match="alpha"):
         AlphaBeta(2, 0.5)
