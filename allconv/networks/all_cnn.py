@@ -12,7 +12,6 @@ from keras import layers
 from allconv.layers import batch_norm
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.networks import all_cnn_rows
-from allconv.networks.builders import build as build  # for all families alike
 from allconv.networks.builders import (
     Builder,
     Options,
@@ -20,6 +19,7 @@ from allconv.networks.builders import (
     own_initializer,
     pool_map,
 )
+from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:

@@ -19,7 +19,6 @@ from keras import layers, ops
 from allconv.layers import batch_norm
 from allconv.layers.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
 from allconv.networks import classics_rows
-from allconv.networks.builders import build as build  # for all families alike
 from allconv.networks.builders import (
     Builder,
     Initializer,
@@ -28,6 +27,7 @@ from allconv.networks.builders import (
     own_initializer,
     pool_map,
 )
+from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:

@@ -82,9 +82,9 @@ CLASSICS = Family(
 FAMILIES = (ALL_CNN, ZFNET, CLASSICS)
 NAMES = tuple(name for family in FAMILIES for name in family.names)
 
-# What `norm_options` may hold: arguments of `batch_norm.BatchNormalization` (whose kernel
-# raises a smaller epsilon to this one without a word) and of
-# `netdeconv.NetworkDeconvolution2D`, each with its type and bounds.
+# What `norm_options` may hold, with its type and bounds: arguments of
+# `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one
+# without a word) and of `netdeconv.NetworkDeconvolution2D`.
 NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
     "none": {},
     "batch": {

@@ -10,13 +10,13 @@ from keras import layers
 from allconv.layers.grouped_conv import GroupedConv2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization, MaxRMS
 from allconv.networks import zfnet_rows
-from allconv.networks.builders import build as build  # for all families alike
 from allconv.networks.builders import (
     Initializer,
     Options,
     builder,
     own_initializer,
 )
+from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
