@@ -31,7 +31,7 @@ tables: $(VENV)/ready
 # The API reference, from the docstrings.
 docs: $(VENV)/ready
 	rm -rf site
-	$(RUN) -m pdoc allconv --docformat google --output-directory site
+	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pdoc allconv --docformat google --output-directory site
 	$(RUN) -m tools.links site *.md docs findings notebooks records weights
 
 $(VENV)/ready: requirements.txt pyproject.toml

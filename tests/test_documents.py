@@ -131,7 +131,7 @@ def test_examples_in_python_run(name, tmp_path, monkeypatch):
     from tests.nets import sequential
 
     load = datasets.load
-    monkeypatch.setattr(datasets, "load", lambda name: load("shapes"))
+    monkeypatch.setattr(datasets, "load", lambda *_: load("shapes"))
     monkeypatch.chdir(tmp_path)
     sequential().save("mine.keras")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
