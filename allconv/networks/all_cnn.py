@@ -71,13 +71,13 @@ def build(
     architecture = all_cnn_rows.get(name)
     classes = count_classes(classes, weights, architecture.classes)
     size = architecture.input_size
-    input_shape = (size, size, 3) if input_shape is None else tuple(input_shape)
-    _check(name, input_shape, include_top, pooling, classes, dropout, norm)
+    shape: tuple = (size, size, 3) if input_shape is None else tuple(input_shape)
+    _check(name, shape, include_top, pooling, classes, dropout, norm)
 
     kernel_initializer = kernel_initializer or "lecun_uniform"
 
     rows = architecture.rows if include_top else architecture.rows[:-1]
-    inputs = x = keras.Input(input_shape, name="images")
+    inputs = x = keras.Input(shape, name="images")
     if architecture.input_dropout * dropout:
         x = layers.Dropout(architecture.input_dropout * dropout, name="dropout0")(x)
     counts = {"conv": 0, "pool": 0, "dropout": 0}

@@ -53,8 +53,9 @@ def count_classes(classes: int | None, weights: str | Path | None, usual: int) -
     """`classes`; if None, those of the data set that `weights` names; else `usual`."""
     if classes is not None:
         return classes
-    known = datasets.CLASS_NAMES.get(weights)
-    return usual if known is None else len(known)
+    if isinstance(weights, str) and weights in datasets.CLASS_NAMES:
+        return len(datasets.CLASS_NAMES[weights])
+    return usual
 
 
 def check_common(

@@ -74,11 +74,11 @@ def build(
     """
     network = classics_rows.get(name)
     classes = count_classes(classes, weights, 10)
-    input_shape = (32, 32, 3) if input_shape is None else tuple(input_shape)
-    _check(network, input_shape, include_top, pooling, classes, dropout, norm)
+    shape: tuple = (32, 32, 3) if input_shape is None else tuple(input_shape)
+    _check(network, shape, include_top, pooling, classes, dropout, norm)
 
     convolve = functools.partial(_convolve, norm=norm, initializer=kernel_initializer)
-    inputs = x = keras.Input(input_shape, name="images")
+    inputs = x = keras.Input(shape, name="images")
     counts = {"conv": 0, "pool": 0, "block": 0}
     for row in network.rows:
         counts[row.label] += 1

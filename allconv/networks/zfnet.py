@@ -62,8 +62,8 @@ def build(
     """
     network = zfnet_rows.get(name)
     classes = count_classes(classes, weights, network.classes)
-    input_shape = tuple(input_shape or (network.input_size, network.input_size, 3))
-    _check(name, input_shape, include_top, pooling, classes, dropout, norm)
+    shape: tuple = tuple(input_shape or (network.input_size, network.input_size, 3))
+    _check(name, shape, include_top, pooling, classes, dropout, norm)
 
     def initializer(std=network.std):
         if kernel_initializer is not None:
@@ -72,7 +72,7 @@ def build(
             return keras.initializers.HeNormal()
         return keras.initializers.RandomNormal(stddev=std)
 
-    inputs = x = keras.Input(input_shape, name="images")
+    inputs = x = keras.Input(shape, name="images")
     for row in network.rows:
         if isinstance(row, zfnet_rows.Dense):
             continue

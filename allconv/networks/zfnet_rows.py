@@ -136,7 +136,7 @@ VARIANTS: dict[str, dict[str, float]] = {
 
 def change(rows: tuple[Row, ...], factors: dict[str, float]) -> tuple[Row, ...]:
     """Multiply the width of the rows named in `factors`; a factor of 0 removes one."""
-    out = []
+    out: list[Row] = []
     for row in rows:
         factor = factors.get(row.name, 1)
         if isinstance(row, Conv) and factor:

@@ -194,15 +194,18 @@ _ROWS = (
     ),
     # Table 1 of Ye et al.: one epoch with the settings of the authors' main.py.
     *(
-        replace(WHITENING, name=f"{name}_{norm}", norm=norm, **changes)
-        for name, changes in (
-            ("vgg16_cifar", {"architecture": "vgg16_cifar"}),
-            ("resnet18_cifar", {"architecture": "resnet18_cifar"}),
-            ("mobilenet_v2_cifar", {"architecture": "mobilenet_v2_cifar"}),
-            (
-                "vgg16_cifar_cifar100",
-                {"architecture": "vgg16_cifar", "dataset": "cifar100"},
-            ),
+        replace(
+            WHITENING,
+            name=f"{name}_{norm}",
+            architecture=architecture,
+            dataset=dataset,
+            norm=norm,
+        )
+        for name, architecture, dataset in (
+            ("vgg16_cifar", "vgg16_cifar", "cifar10"),
+            ("resnet18_cifar", "resnet18_cifar", "cifar10"),
+            ("mobilenet_v2_cifar", "mobilenet_v2_cifar", "cifar10"),
+            ("vgg16_cifar_cifar100", "vgg16_cifar", "cifar100"),
         )
         for norm in ("batch", "deconv")
     ),

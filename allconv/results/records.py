@@ -1,7 +1,7 @@
 """What a finished run leaves behind: the evidence for a number in a table."""
 
-import datetime
 import json
+import time
 
 import keras
 import numpy as np
@@ -49,7 +49,7 @@ def record(
         "history": keeper.history,
         "environment": {k: v for k, v in keeper.made_with.items() if k != "commit"},
         "commit": keeper.made_with["commit"],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "state_sha256": files.digest(state(model), keeper.history),
     }
 
