@@ -133,7 +133,7 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     total = 0
     for image, label in zip(images, labels, strict=True):
         one = hashlib.sha256(int(label).to_bytes(8, "little"))
-        one.update(np.ascontiguousarray(image))
+        one.update(np.ascontiguousarray(image).data)
         total += int.from_bytes(one.digest(), "little")
     return f"{total % 2**256:064x}"
 
@@ -212,8 +212,10 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
         memory = io.BytesIO()
         np.savez(
             memory,
-            **{"x_train": x_train, "y_train": y_train.astype(np.uint8)},
-            **{"x_test": x_test, "y_test": y_test.astype(np.uint8)},
+            x_train=x_train,
+            y_train=y_train.astype(np.uint8),
+            x_test=x_test,
+            y_test=y_test.astype(np.uint8),
         )
         write_bytes(folder / f"{name}.npz", memory.getvalue())
         return splits

@@ -15,6 +15,7 @@ import numpy as np
 from allconv.core import files
 from allconv.core.checks import check_choice
 from allconv.data import datasets
+from allconv.data.preprocessing import GCNZCA, Preprocessor
 
 RELEASED = Path(__file__).resolve().parents[2] / "weights"
 MANIFEST = "manifest.json"
@@ -24,7 +25,7 @@ def save(
     path: Path,
     model: keras.Model,
     architecture: str,
-    preprocessor: object,
+    preprocessor: Preprocessor,
     dataset: str,
     meta: dict,
     dtype: str = "float32",
@@ -66,7 +67,7 @@ def save(
     files.write(path, arrays, facts | meta)
 
 
-def save_preprocessing(path: Path, preprocessor: object) -> None:
+def save_preprocessing(path: Path, preprocessor: GCNZCA) -> None:
     """Write a preprocessing that several weight files share, made compact."""
     meta = {"kind": preprocessor.name}
     files.write(path, preprocessor.compact(), meta, compress=True)
