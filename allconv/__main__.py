@@ -372,11 +372,11 @@ def _measured(classifier, dataset: str, arguments):
 
 def _table(arguments) -> None:
     from allconv.core.files import write_bytes
-    from allconv.networks import released
+    from allconv.networks import places
     from allconv.results import tables
 
     title = tables.title(arguments.name)
-    records = tables.read(arguments.records or released.folder("records"))
+    records = tables.read(arguments.records or places.folder("records"))
     table = tables.rows(arguments.name, records)
     text = tables.render(table, arguments.style)
     if arguments.style == "text":
@@ -422,7 +422,7 @@ def _explain(arguments) -> None:
 
 
 def _gallery(arguments) -> None:
-    from allconv.networks import released, weights
+    from allconv.networks import places, weights
     from allconv.networks.classifier import Classifier
     from allconv.reports import gallery
     from allconv.results import tables
@@ -431,7 +431,7 @@ def _gallery(arguments) -> None:
     page = gallery.write(
         Path(arguments.output) / "index.html",
         Classifier.load(path),
-        tables.read(arguments.records or released.folder("records")),
+        tables.read(arguments.records or places.folder("records")),
         arguments.data_dir,
     )
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

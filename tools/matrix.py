@@ -29,7 +29,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             *("tensorflow==2.19.*", "keras==3.10.*", "numpy==2.0.*", "h5py==3.12.*"),
             *("matplotlib==3.10.0", "pillow==11.0.*", "filelock==3.16.*"),
-            *("tqdm==4.66.*", "pooch==1.8.*", "wrapt==1.16.*"),
+            *("tqdm==4.66.*", "pooch==1.8.*", "wrapt==1.16.*", "lazy-loader==0.4"),
         ),
     ),
     "colab": ("3.12", ("tensorflow==2.20.*", "keras==3.13.*", "numpy==2.1.*")),

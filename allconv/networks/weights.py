@@ -14,8 +14,8 @@ import numpy as np
 from allconv.core import files
 from allconv.core.checks import check_choice
 from allconv.data import datasets
-from allconv.networks import released as places
-from allconv.networks.released import MANIFEST
+from allconv.networks import places
+from allconv.networks.places import MANIFEST
 
 RELEASED = places.folder("weights")
 

@@ -23,11 +23,12 @@ from allconv.layers.folding import fold
 from allconv.networks import all_cnn_rows, registry, weights
 from allconv.presets.preset import Preset, check, complete
 from allconv.results.evaluation import evaluate
-from allconv.results.records import record, to_json
+from allconv.results.records import to_json
 from allconv.training import checkpoints
 from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
+from allconv.training.outcome import record
 from allconv.training.schedules import schedule
 
 RECORD = "record.json"

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from allconv.networks import released, weights
+from allconv.networks import places, weights
 from allconv.networks.classifier import Classifier
 
 
@@ -16,13 +16,13 @@ def without(tmp_path, monkeypatch):
     """An installation with the manifest and the whitening alone, and no network."""
     place = tmp_path / "installed"
     place.mkdir()
-    for name in (released.MANIFEST, "gcn_zca-cifar10.h5"):
+    for name in (places.MANIFEST, "gcn_zca-cifar10.h5"):
         (place / name).write_bytes((weights.RELEASED / name).read_bytes())
     source = weights.RELEASED
     monkeypatch.setattr(weights, "RELEASED", place)
     monkeypatch.setenv("ALLCONV_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv(released.URL, raising=False)
+    monkeypatch.delenv(places.URL, raising=False)
     return source
 
 
@@ -43,39 +43,39 @@ def test_what_is_not_there_is_refused_with_the_way_to_get_it(without):
 
 
 def test_it_is_fetched_verified_and_kept(server, monkeypatch, capfd):
-    monkeypatch.setenv(released.URL, server)
+    monkeypatch.setenv(places.URL, server)
     path = weights.released("model_a", "cifar10")
-    assert path.parent == released.cache()
+    assert path.parent == places.cache()
     assert f"Fetching {path.name} from {server}" in capfd.readouterr().err
     # Its whitening is not beside it but with what was installed.
     assert Classifier.load(path).meta["preset"] == "model_a_budget"
     good = path.read_bytes()
     path.write_bytes(b"not what was released")
     assert weights.released("model_a", "cifar10").read_bytes() == good
-    monkeypatch.setenv(released.URL, "http://127.0.0.1:9")
+    monkeypatch.setenv(places.URL, "http://127.0.0.1:9")
     assert weights.released("model_a", "cifar10") == path
 
 
 def test_what_comes_is_compared_with_the_manifest(server, monkeypatch, without):
-    monkeypatch.setenv(released.URL, server)
+    monkeypatch.setenv(places.URL, server)
     entry = next(e for e in weights.manifest() if e["architecture"] == "model_a")
     with pytest.raises(FileNotFoundError, match="could not be fetched from"):
         weights.file_of(entry | {"sha256": "0" * 64})
-    assert not (released.cache() / entry["file"]).exists()
+    assert not (places.cache() / entry["file"]).exists()
 
 
 def test_a_folder_beside_the_package_is_looked_at_in_a_checkout_only(
     tmp_path, monkeypatch
 ):
     package = tmp_path / "allconv"
-    monkeypatch.setattr(released, "PACKAGE", package)
+    monkeypatch.setattr(places, "PACKAGE", package)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / released.MANIFEST).write_text(json.dumps([{"a": 1}]))
-    assert released.manifest() == []
+    (tmp_path / "weights" / places.MANIFEST).write_text(json.dumps([{"a": 1}]))
+    assert places.manifest() == []
     (tmp_path / "pyproject.toml").touch()
-    assert released.manifest() == [{"a": 1}]
+    assert places.manifest() == [{"a": 1}]
     (package / "released" / "weights").mkdir(parents=True)
-    assert released.manifest() == []
+    assert places.manifest() == []
 
 
 def test_a_copy_without_weights_says_so(tmp_path, monkeypatch):
