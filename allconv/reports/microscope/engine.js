@@ -7,6 +7,7 @@ const RULES = { // where the unit was active; what of the signal is positive
   deconvnet: { forward: 0, gradient: 1 },
   guided: { forward: 1, gradient: 1 },
 };
+const DONE = { backprop: "backpropagated", deconvnet: "deconvolved", guided: "guided" };
 
 /* A network that runs.
 
@@ -68,6 +69,14 @@ class Engine {
       at = step.at;
     }
   }
+  /* Which steps stand between a neuron and the image, as `saliency.Audit` says it. */
+  audit(met, rule) {
+    const named = (op) => met.filter((step) => step.op === op).map((step) => step.layer);
+    const count = named("relu").length, lines = [`${count} of ${count} rectifiers ${DONE[rule]}`];
+    if (named("max_pool").length) lines.push(`max-pooling (switch): ${named("max_pool").join(", ")}`);
+    if (named("response_norm").length) lines.push(`local response normalisation, differentiated as it is: ${named("response_norm").join(", ")}`);
+    return lines.join("; ");
+  }
   /* The output of a layer, of its number in `network.layers`. */
   output(layer) {
     const step = this.steps[this.network.layers[layer].step];
@@ -99,8 +108,10 @@ class Engine {
     this.clear(signal, [height, width, channels], box);
     for (let y = box[0]; y < box[2]; y++)
       for (let x = box[1]; x < box[3]; x++) this.floats[(signal >> 2) + (y * width + x) * channels + channel] = 1;
+    const met = []; // the steps that the signal passed, for the audit
     for (; last >= 0; last--) {
       const step = this.steps[last];
+      met.unshift(step.data);
       if (step.downInPlace) step.downInPlace(signal, box, RULES[rule]);
       else {
         box = step.down(signal, box, other);
@@ -112,7 +123,7 @@ class Engine {
       const from = (y * across + box[1]) * colours, to = (y * across + box[3]) * colours;
       map.set(this.floats.subarray((signal >> 2) + from, (signal >> 2) + to), from);
     }
-    return { map, box, position };
+    return { map, box, position, met };
   }
   strongest(at, [height, width, channels], channel) {
     let best = 0;

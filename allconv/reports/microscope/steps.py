@@ -51,7 +51,7 @@ def describe(model: keras.Model) -> tuple[dict, np.ndarray]:
         new = [] if softmax and call is calls[-1] else _steps(call, pads)
         if softmax and call is calls[-1] and isinstance(layer, layers.Dense):
             new = _steps(call, pads, activation="linear")
-        steps += new
+        steps += [step | {"layer": layer.name} for step in new]
         pads = _NO_PADS
         if any(step["op"] == "conv" for step in new):
             weights += [layer.kernel] + [layer.bias] * layer.use_bias
