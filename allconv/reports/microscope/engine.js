@@ -99,16 +99,20 @@ class Engine {
      `position`: [row, column], "max" or "all"; `layer`: null for the class scores. The
      map is at the network's inputs. */
   explain(layer, channel, position, rule) {
-    let last = layer === null ? this.steps.length - 1 : this.network.layers[layer].step;
-    const { shape: [height, width, channels], at } = this.steps[last];
-    let box = [0, 0, height, width];
-    if (position === "max") position = this.strongest(at, this.steps[last].shape, channel);
-    if (position !== "all") box = [position[0], position[1], position[0] + 1, position[1] + 1];
-    let [signal, other] = this.signals;
-    this.clear(signal, [height, width, channels], box);
+    const last = layer === null ? this.steps.length - 1 : this.network.layers[layer].step;
+    const { shape, at } = this.steps[last], [height, width, channels] = shape;
+    if (position === "max") position = this.strongest(at, shape, channel);
+    const box = position === "all" ? [0, 0, height, width] : [...position, position[0] + 1, position[1] + 1];
+    const [signal] = this.signals;
+    this.clear(signal, shape, box);
     for (let y = box[0]; y < box[2]; y++)
       for (let x = box[1]; x < box[3]; x++) this.floats[(signal >> 2) + (y * width + x) * channels + channel] = 1;
-    const met = []; // the steps that the signal passed, for the audit
+    return { position, ...this.reverse(last, box, rule) };
+  }
+  /* Carries the signal in `signals[0]`, within a box of a step's output, to the inputs. */
+  reverse(last, box, rule) {
+    let [signal, other] = this.signals;
+    const met = []; // the steps that it passed, for the audit
     for (; last >= 0; last--) {
       const step = this.steps[last];
       met.unshift(step.data);
@@ -123,7 +127,7 @@ class Engine {
       const from = (y * across + box[1]) * colours, to = (y * across + box[3]) * colours;
       map.set(this.floats.subarray((signal >> 2) + from, (signal >> 2) + to), from);
     }
-    return { map, box, position, met };
+    return { map, box, met };
   }
   strongest(at, [height, width, channels], channel) {
     let best = 0;

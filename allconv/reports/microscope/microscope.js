@@ -634,7 +634,11 @@ function drawTools() {
   for (const [value, title] of Object.entries(TOOLS)) {
     const label = make("label"), input = make("input", undefined, { type: "radio", name: "tool", value });
     input.checked = value === tool;
-    input.addEventListener("change", () => { tool = value; drawOver(); });
+    input.addEventListener("change", () => {
+      tool = value;
+      $("image").classList.toggle("painting", tool !== "look");
+      drawOver();
+    });
     label.append(input, title);
     $("tools").append(label);
   }
