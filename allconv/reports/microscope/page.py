@@ -166,6 +166,8 @@ def _ends(network: dict, values: np.ndarray) -> dict:
     steps, layers = network["steps"], network["layers"]
     ops = [step["op"] for step in steps if step["op"] != "relu"]
     at = {step["layer"]: i for i, step in enumerate(steps) if step["op"] == "conv"}
+    if not at:
+        return {"classMap": None, "votes": None}
     last = max(at.values())
     position = {layer["name"]: i for i, layer in enumerate(layers)}
     index = position[steps[last]["layer"]]

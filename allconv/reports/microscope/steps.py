@@ -26,7 +26,7 @@ def describe(model: keras.Model) -> tuple[dict, np.ndarray]:
             image input of known size, channels last.
 
     Returns:
-        The network as JSON can hold it, `{name, input, steps, layers, softmax}`, where
+        The network as JSON can hold it, `{input, steps, layers, softmax}`, where
         `layers` names what a person looks at and the step that it ends in; and the
         weights, float32, in the order of the steps.
 
@@ -61,9 +61,9 @@ def describe(model: keras.Model) -> tuple[dict, np.ndarray]:
             named[-1]["step"] += 1  # a rectifier of its own ends the layer before it
         else:
             named.append({"name": layer.name, "step": len(steps) - 1})
-    network = {"name": model.name, "input": shapes[0], "softmax": softmax}
+    network = {"input": shapes[0], "steps": steps, "layers": named, "softmax": softmax}
     values = [np.asarray(w, np.float32).ravel() for w in weights]
-    return network | {"steps": steps, "layers": named}, np.concatenate(values)
+    return network, np.concatenate([*values, np.zeros(0, np.float32)])
 
 
 class _Call(NamedTuple):

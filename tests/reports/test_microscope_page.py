@@ -1,0 +1,315 @@
+"""The page holds what was given, nothing from elsewhere, and answers a person."""
+
+import base64
+import json
+import re
+import zlib
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image, ImageOps
+
+from allconv import data
+from allconv.classifier import Classifier
+from allconv.preprocessing import MeanStd
+from allconv.reports.microscope import page
+from tests.reports import browser as browsers
+
+
+def small(values=None, dataset="shapes", architecture="small"):
+    """A network of two convolutions; `values` fills its kernels."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(5, 3, padding="same", activation="relu", name="conv1"),
+            layers.Conv2D(10, 1, activation="relu", name="conv2"),
+            layers.GlobalAveragePooling2D(name="scores"),
+            layers.Activation("softmax"),
+        ]
+    )
+    if values is not None:
+        model.set_weights([np.full(w.shape, values) for w in model.get_weights()])
+    meta = {"dataset": dataset, "architecture": architecture, "error": 12.5}
+    preprocessor = MeanStd(np.full(3, 120, "float32"), np.full(3, 60, "float32"))
+    return Classifier(model, preprocessor, meta)
+
+
+def facts_of(text):
+    found = re.search(
+        r'<script type="application/json" id="facts">(.*?)</script>', text
+    )
+    return json.loads(found[1])
+
+
+def blob_of(text, name, dtype):
+    found = re.search(rf'id="{name}">(.*?)</script>', text)
+    return np.frombuffer(zlib.decompress(base64.b64decode(found[1])), dtype)
+
+
+@pytest.mark.parametrize("value, dtype", [(0.25, "float16"), (0.1, "float32")])
+def test_weights_are_halved_only_where_that_is_exact(tmp_path, value, dtype):
+    path = page.write(tmp_path / "m.html", [small(value)])
+    weights = facts_of(path.read_text())["networks"][0]["weights"]
+    assert weights["half"] == (dtype == "float16")
+    values = blob_of(path.read_text(), weights["blob"], dtype)
+    assert len(values) == small().model.count_params()
+    assert set(values) == {np.dtype(dtype).type(value)}
+
+
+def test_images_are_of_all_classes_and_equal_arrays_travel_once(tmp_path):
+    text = page.write(tmp_path / "m.html", [small(0.5), small(0.5)]).read_text()
+    first, second = facts_of(text)["networks"]
+    assert first == second
+    assert len(re.findall('id="blob-', text)) == 4  # weights, mean, std, images
+    _, (images, labels) = data.load("shapes")
+    numbers = first["images"]["numbers"]
+    sent = blob_of(text, first["images"]["blob"], "uint8")
+    np.testing.assert_array_equal(sent.reshape(-1, 32, 32, 3), images[numbers])
+    assert first["images"]["labels"] == labels[numbers].tolist()
+    assert np.bincount(labels[numbers]).tolist() == [6] * 10
+
+
+def test_without_the_data_it_says_so(tmp_path):
+    path = page.write(tmp_path / "m.html", [small(0.5, "cifar10")], tmp_path)
+    (network,) = facts_of(path.read_text())["networks"]
+    assert "CIFAR-10 was not on the machine" in network["about"]
+    assert network["images"]["labels"] is None  # a shape is of no class of CIFAR-10
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_text_is_markup(tmp_path):
+    evil = "</script><script>fail('ran')</script>"
+    path = page.write(tmp_path / "m.html", [small(0.5, architecture=evil)])
+    text = path.read_text()
+    assert evil not in text
+    assert facts_of(text)["networks"][0]["title"] == evil
+    assert "default-src 'none'" in text
+    addresses = re.findall(r"""(?:src|href)\s*=\s*["'](?!\$)([^"']*)""", text)
+    assert set(addresses) == {"data:,"}
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_a_page_of_nothing_or_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="a network at least"):
+        page.write(tmp_path / "m.html", [])
+    model = keras.Sequential(
+        [keras.Input((16, 16, 3)), layers.GlobalAveragePooling2D()]
+    )
+    other = Classifier(model, small().preprocessor, small().meta)
+    with pytest.raises(ValueError, match=r"\(32, 32, 3\)"):
+        page.write(tmp_path / "m.html", [other])
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_have_colours_that_differ():
+    assert len(set(page.COLOURS)) == 10
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in page.COLOURS)
+
+
+def area_average(image, out):
+    """Slow and obvious: the mean of what each small pixel covers."""
+    height, width, _ = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side].astype(float)
+    edges = [i * side / out for i in range(out + 1)]
+
+    def share(i, pixel):
+        covered = min(edges[i + 1], pixel + 1) - max(edges[i], pixel)
+        return max(covered, 0) * out / side
+
+    shares = np.array([[share(i, p) for p in range(side)] for i in range(out)])
+    mean = np.einsum("yp,xq,pqc->yxc", shares, shares, square)
+    return np.floor(mean + 0.5 + 1e-9).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "name, size, turned, tolerance",
+    [
+        ("wide.png", (67, 50), 1, 0),
+        ("tall.png", (33, 70), 1, 0),
+        ("tiny.png", (20, 19), 1, 0),  # enlarged
+        ("turned.jpg", (120, 90), 6, 3),  # decoders differ by some levels
+    ],
+)
+def test_a_photo_is_turned_cropped_and_averaged(
+    browser, microscope, tmp_path, name, size, turned, tolerance
+):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (9, 7, 3)).astype("uint8"))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    picture.save(tmp_path / name, quality=98, subsampling=0, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / name)).convert("RGB")
+    browser.open(microscope.as_uri())
+    browser.wait("answer")
+    browser.type("#file", str(tmp_path / name))
+    browser.wait(f"$('image-title').textContent === '{name}'")
+    found = np.reshape(browser.run("return [...pixels]"), (32, 32, 3))
+    expected = area_average(np.asarray(upright), 32)
+    assert np.abs(found - expected.astype(int)).max() <= tolerance
+    assert browser.run("return location.hash").endswith("/own")
+
+
+@pytest.fixture
+def fresh(browser, microscope):
+    """The page as a visitor finds it."""
+    browser.open("about:blank")
+    browser.console()
+    browser.open(microscope.as_uri() + "#all_cnn_c/conv6/12/2,5/4")
+    browser.wait("answer")
+    yield browser
+    assert browser.console() == []
+
+
+SETTLE = "await new Promise((go) => setTimeout(go, 30)); while (asking) " + (
+    "await new Promise((go) => setTimeout(go, 10));"
+)
+
+
+def test_an_address_is_followed_and_kept(fresh):
+    assert fresh.run("return $('unit-title').textContent") == "conv6, unit 12"
+    assert fresh.run("return [view.image, answer.neuron.cell]") == [4, [2, 5]]
+    fresh.click("#tabs button:nth-child(3)")
+    fresh.run(SETTLE)
+    assert fresh.run("return location.hash").startswith("#all_cnn_c/conv3/strongest/")
+    fresh.run("location.hash = '#nonsense/%'")
+    fresh.run(SETTLE)
+    assert fresh.run("return entry.title") == "all_cnn_c"
+    fresh.run("location.hash = '#model_c/conv5/9999/77,0/2'")
+    fresh.wait("answer && entry.title === 'model_c'")
+    assert fresh.run("return [view.unit, view.cell, view.image]") == [None, None, 2]
+
+
+def test_a_neuron_is_chosen_by_pointer_and_by_keys(fresh):
+    fresh.click("#units > :nth-child(31)")
+    fresh.run(SETTLE)
+    assert fresh.run("return answer.neuron.unit") == 30
+    fresh.click("#map")  # its middle
+    fresh.run(SETTLE)
+    row, column = fresh.run("return answer.neuron.cell")
+    assert {row, column} <= {3, 4}
+    fresh.type("#map", "\ue014\ue013")  # arrows right and up
+    fresh.run(SETTLE)
+    assert fresh.run("return answer.neuron.cell") == [row - 1, column + 1]
+    fresh.type("#units > :nth-child(31)", "\ue014")
+    fresh.run(SETTLE)
+    assert fresh.run("return answer.neuron.unit") == 31
+    fresh.type("#tabs [aria-selected=true]", "\ue014")
+    fresh.run(SETTLE)
+    assert fresh.run("return layerOf().name") == "conv7"
+    audits = fresh.run(
+        "return [...document.querySelectorAll('.audit')].map((a) => a.textContent)"
+    )
+    assert audits == [
+        "",
+        "Audit: 7 of 7 rectifiers backpropagated.",
+        "Audit: 7 of 7 rectifiers deconvolved.",
+        "Audit: 7 of 7 rectifiers guided.",
+    ]
+    link = fresh.run("return document.querySelector('#neuron-facts a').href")
+    assert link.endswith(
+        "/index.html#conv7/" + str(fresh.run("return answer.neuron.unit"))
+    )
+
+
+def test_the_network_answers_while_one_paints(fresh):
+    before = fresh.run("return [...answer.probabilities]")
+    fresh.click("#tools label:has([value=erase])")
+    fresh.click("#image")
+    fresh.run(SETTLE)
+    changed = fresh.run("return pixels.filter((v, i) => v !== original[i]).length")
+    assert 20 < changed <= 48  # a disc of 4 pixels' width
+    assert fresh.run("return [...answer.probabilities]") != before
+    fresh.click("#tools label:has([value=draw])")
+    fresh.run("$('colour').value = '#0102fe'; cursor = [3, 4]")
+    fresh.type("#image", "\ue014 ")  # by keys: right, then paint
+    fresh.run(SETTLE)
+    at = 3 * (3 * 32 + 5)
+    assert fresh.run(f"return [...pixels.slice({at}, {at + 3})]") == [1, 2, 254]
+    fresh.click("#restore")
+    fresh.run(SETTLE)
+    assert fresh.run("return [...answer.probabilities]") == before
+    assert fresh.run("return $('restore').disabled")
+
+
+def test_looking_at_the_image_chooses_the_neuron_there(fresh):
+    fresh.run("tool = 'look'; use([31, 0])")
+    fresh.run(SETTLE)
+    row, column = fresh.run("return answer.neuron.cell")
+    assert (row, column) == (7, 0)
+    y0, x0, y1, x1 = fresh.run("return fieldOf(answer.neuron.cell)")
+    assert y0 <= 31 < y1
+    assert x0 <= 0 < x1
+
+
+def test_classes_votes_and_occlusion(fresh):
+    fresh.click("#classes > :nth-child(9)")
+    fresh.run(SETTLE)
+    assert fresh.run("return $('class-title').textContent") == "Where it sees: ship"
+    shape = fresh.run("return answer.classMap.shape")
+    mean = fresh.run("return answer.classMap.values.reduce((a, b) => a + b)") / 36
+    assert shape == [6, 6]
+    assert fresh.run("return answer.scores[8]") == pytest.approx(mean, rel=1e-5)
+    assert fresh.run("return $('votes-part').hidden")
+    fresh.click("#tabs button:nth-child(8)")
+    fresh.run(SETTLE)
+    assert fresh.run("return $('votes').children.length") == 10
+    fresh.click("#occlude")
+    fresh.wait("!$('occlusion').hidden")
+    assert "ship lost" in fresh.run("return $('occlusion-about').textContent")
+    fresh.click("#images > :nth-child(2)")
+    fresh.run(SETTLE)
+    assert fresh.run("return $('occlusion').hidden")
+
+
+def test_votes_are_the_weights_of_the_last_convolution(fresh, classifiers):
+    fresh.click("#tabs button:nth-child(8)")
+    fresh.run(SETTLE)
+    unit, votes = fresh.run("return [answer.neuron.unit, [...answer.votes]]")
+    kernel = np.asarray(classifiers["all_cnn_c"].model.get_layer("conv9").kernel)
+    np.testing.assert_allclose(votes, kernel[0, 0, unit])
+
+
+def test_a_network_with_pooling_names_its_switches(fresh):
+    fresh.run("$('network').value = 1; $('network').dispatchEvent(new Event('change'))")
+    fresh.wait("answer && entry.title === 'model_c'")
+    audit = fresh.run("return answer.neuron.audits.guided")
+    assert audit == "5 of 5 rectifiers guided; max-pooling (switch): pool1, pool2"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_the_window_and_the_finger(microscope, tmp_path, width, dark):
+    if not (browsers.CHROMIUM and browsers.DRIVER):
+        pytest.skip(browsers.MISSING)
+    with browsers.Browser(tmp_path / "profile", width, 844, dark) as window:
+        window.open(microscope.as_uri())
+        window.wait("answer")
+        assert window.run("return document.documentElement.scrollWidth") <= width
+        narrow = window.run(
+            """
+            const some = "button, .button, select, [role=option], fieldset label";
+            return [...document.querySelectorAll(some)].filter((target) => {
+              const { width, height } = target.getBoundingClientRect();
+              return width && (width < 44 || height < 44);
+            }).map((target) => target.outerHTML.slice(0, 80));"""
+        )
+        assert narrow == []
+        page_colour = window.run(
+            "return getComputedStyle(document.body).backgroundColor"
+        )
+        assert page_colour == ("rgb(20, 21, 23)" if dark else "rgb(250, 249, 246)")
+        unnamed = window.run(
+            """
+            return [...document.querySelectorAll("[role=img]")]
+              .filter((part) => !part.closest("[hidden]") && !part.hidden)
+              .filter((part) => !part.getAttribute("aria-label"))
+              .map((part) => part.id);"""
+        )
+        assert unnamed == []
+        assert window.console() == []
