@@ -7,17 +7,19 @@ class ContrastAndWhitening {
   constructor({ norm, unit }, mean, half, module = null) {
     const count = mean.length, memory = new Memory();
     Object.assign(this, { norm, unit, mean, count });
-    let [matrix, x, y] = [(count * count) / 2, count, count].map((n) => memory.take(n));
+    const places = [(count * count) / 2, 3 * count, 3 * count].map((floats) => memory.take(floats));
     const { kernels, base, floats, shorts } = memory.open(module);
-    [matrix, x, y] = [matrix, x, y].map((at) => at + base);
+    const [matrix, x, y] = places.map((at) => at + base);
     Object.assign(this, { kernels, floats, matrix, x, y });
     for (let i = 0, at = 0, start = matrix >> 1; i < count; i++)
       for (let j = i; j < count; j++, at++) shorts[start + i * count + j] = shorts[start + j * count + i] = half[at];
   }
-  multiply(values) {
-    this.floats.set(values, this.x >> 2);
-    this.kernels.multiply_matrix(this.matrix, this.x, this.unit, this.y, this.count);
-    return this.floats.slice(this.y >> 2, (this.y >> 2) + this.count);
+  /* The matrix times one or three vectors, for which it is read once. */
+  multiply(vectors) {
+    const { floats, count, x, y } = this;
+    vectors.forEach((values, v) => floats.set(values, (x >> 2) + v * count));
+    this.kernels.multiply_matrix(this.matrix, x, this.unit, y, count, vectors.length);
+    return vectors.map((_, v) => floats.slice((y >> 2) + v * count, (y >> 2) + (v + 1) * count));
   }
   contrast(pixels) {
     const centre = mean(pixels), centred = Float64Array.from(pixels, (v) => v - centre);
@@ -26,15 +28,17 @@ class ContrastAndWhitening {
   }
   inputs(pixels) {
     const { centred, divisor } = this.contrast(pixels);
-    return this.multiply(Float32Array.from(centred, (v, i) => v / divisor - this.mean[i]));
+    return this.multiply([Float32Array.from(centred, (v, i) => v / divisor - this.mean[i])])[0];
   }
-  pullback(pixels, map) {
-    const { centred, length, divisor } = this.contrast(pixels), back = Float64Array.from(this.multiply(map));
+  /* Gradients at the inputs, three at most, to gradients at the pixels. */
+  pullback(pixels, maps) {
+    const { centred, length, divisor } = this.contrast(pixels);
     const unit = centred.map((v) => v / Math.max(length, 1e-8));
-    const along = back.reduce((sum, v, i) => sum + v * unit[i], 0);
-    for (let i = 0; i < back.length; i++) back[i] = (back[i] - unit[i] * along) / divisor;
-    const centre = mean(back);
-    return Float32Array.from(back, (v) => v - centre);
+    return this.multiply(maps).map((back) => {
+      const along = back.reduce((sum, v, i) => sum + v * unit[i], 0);
+      const turned = Float64Array.from(back, (v, i) => (v - unit[i] * along) / divisor), centre = mean(turned);
+      return Float32Array.from(turned, (v) => v - centre);
+    });
   }
 }
 
@@ -46,7 +50,7 @@ class MeanAndDeviation {
     const n = this.means.length;
     return Float32Array.from(pixels, (v, i) => (v - this.means[i % n]) / this.deviations[i % n]);
   }
-  pullback(pixels, map) { return map.map((v, i) => v / this.deviations[i % this.deviations.length]); }
+  pullback(pixels, maps) { return maps.map((map) => map.map((v, i) => v / this.deviations[i % this.deviations.length])); }
 }
 
 /* IEEE half precision to float32. */

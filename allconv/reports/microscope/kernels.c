@@ -7,7 +7,6 @@
    Weights are packed in panels of 8 filters: [panel][tap][channel][8]. */
 
 typedef float f4 __attribute__((vector_size(16), aligned(4)));
-typedef short s8 __attribute__((vector_size(16), aligned(2)));
 typedef short s4 __attribute__((vector_size(8), aligned(2)));
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define AT(p) (*(f4 *)(p))
@@ -199,16 +198,33 @@ void max_pool_down(const float *signal, const int *switches, float *frame, int c
   for (int i = 0; i < count; i++) frame[switches[i]] += signal[i];
 }
 
-/* y = scale * (matrix @ x): the rows of a matrix in fixed point; 8 divides `size`. */
-EXPORT(multiply_matrix)
-void multiply_matrix(const short *matrix, const float *x, float scale, float *y, int size) {
+/* y = scale * (matrix @ x) of `count` vectors, which lie one after the other: the rows of
+   a matrix in fixed point, each read once; 8 divides `size`. */
+static inline __attribute__((always_inline)) void
+multiply_rows(const short *matrix, const float *x, float scale, float *y, int size,
+              const int count) {
   for (int r = 0; r < size; r++, matrix += size) {
-    f4 low = SPLAT(0.f), high = low;
+    f4 low[3] = {0}, high[3] = {0};
     for (int c = 0; c < size; c += 8) {
-      low += __builtin_convertvector(*(s4 *)(matrix + c), f4) * AT(x + c);
-      high += __builtin_convertvector(*(s4 *)(matrix + c + 4), f4) * AT(x + c + 4);
+      f4 first = __builtin_convertvector(*(s4 *)(matrix + c), f4);
+      f4 second = __builtin_convertvector(*(s4 *)(matrix + c + 4), f4);
+      for (int v = 0; v < count; v++) {
+        low[v] += first * AT(x + v * size + c);
+        high[v] += second * AT(x + v * size + c + 4);
+      }
     }
-    low += high;
-    y[r] = scale * (low[0] + low[1] + low[2] + low[3]);
+    for (int v = 0; v < count; v++) {
+      f4 sum = low[v] + high[v];
+      y[v * size + r] = scale * (sum[0] + sum[1] + sum[2] + sum[3]);
+    }
   }
+}
+
+EXPORT(multiply_matrix)
+void multiply_matrix(const short *matrix, const float *x, float scale, float *y, int size,
+                     int count) {
+  for (; count >= 3; count -= 3, x += 3 * size, y += 3 * size)
+    multiply_rows(matrix, x, scale, y, size, 3);
+  for (; count > 0; count--, x += size, y += size)
+    multiply_rows(matrix, x, scale, y, size, 1);
 }

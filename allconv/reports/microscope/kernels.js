@@ -56,13 +56,14 @@ function javascriptKernels(buffer) {
       signal >>= 2; switches >>= 2; frame >>= 2;
       for (let i = 0; i < count; i++) F[frame + I[switches + i]] += F[signal + i];
     },
-    multiply_matrix(matrix, x, scale, y, size) {
+    multiply_matrix(matrix, x, scale, y, size, count) {
       matrix >>= 1; x >>= 2; y >>= 2;
-      for (let r = 0; r < size; r++) {
-        let sum = 0;
-        for (let c = 0; c < size; c++) sum += S[matrix + r * size + c] * F[x + c];
-        F[y + r] = scale * sum;
-      }
+      for (let v = 0; v < count; v++, x += size, y += size)
+        for (let r = 0; r < size; r++) {
+          let sum = 0;
+          for (let c = 0; c < size; c++) sum += S[matrix + r * size + c] * F[x + c];
+          F[y + r] = scale * sum;
+        }
     },
   };
 }

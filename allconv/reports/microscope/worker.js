@@ -28,12 +28,13 @@ class Laboratory {
     for (let i = 0; i < values.length; i++) peaks[i % channels] = Math.max(peaks[i % channels], values[i]);
     if (unit === null) unit = peaks.indexOf(Math.max(...peaks));
     const neuron = { unit, maps: {}, audits: {} };
-    for (const rule of Object.keys(RULES)) {
-      const { map, position, met } = engine.explain(layer, unit, cell ?? "max", rule);
-      neuron.maps[rule] = this.preprocessor.pullback(pixels, map);
-      neuron.audits[rule] = engine.audit(met, rule);
-      neuron.cell = position;
-    }
+    const rules = Object.keys(RULES), found = rules.map((rule) => engine.explain(layer, unit, cell ?? "max", rule));
+    const maps = this.preprocessor.pullback(pixels, found.map(({ map }) => map));
+    rules.forEach((rule, i) => {
+      neuron.maps[rule] = maps[i];
+      neuron.audits[rule] = engine.audit(found[i].met, rule);
+    });
+    neuron.cell = found[0].position;
     neuron.activation = values[(neuron.cell[0] * width + neuron.cell[1]) * channels + unit];
     const probabilities = engine.probabilities();
     target ??= probabilities.indexOf(Math.max(...probabilities));
