@@ -1,6 +1,7 @@
 """The page holds what was given, nothing from elsewhere, and answers a person."""
 
 import base64
+import io
 import json
 import re
 import zlib
@@ -109,50 +110,73 @@ def test_classes_have_colours_that_differ():
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in page.COLOURS)
 
 
-def area_average(image, out):
-    """Slow and obvious: the mean of what each small pixel covers."""
-    height, width, _ = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side].astype(float)
-    edges = [i * side / out for i in range(out + 1)]
+def middle(image):
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
-    def share(i, pixel):
-        covered = min(edges[i + 1], pixel + 1) - max(edges[i], pixel)
-        return max(covered, 0) * out / side
 
-    shares = np.array([[share(i, p) for p in range(side)] for i in range(out)])
-    mean = np.einsum("yp,xq,pqc->yxc", shares, shares, square)
-    return np.floor(mean + 0.5 + 1e-9).astype(np.uint8)
+def photo(size):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (9, 7, 3)).astype("uint8"))
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 @pytest.mark.parametrize(
     "name, size, turned, tolerance",
     [
         ("wide.png", (67, 50), 1, 0),
-        ("tall.png", (33, 70), 1, 0),
+        (
+            "tall.png",
+            (160, 171),
+            1,
+            0,
+        ),  # five to one: means of blocks, and nothing else
+        ("large.png", (1131, 903), 1, 0),
         ("tiny.png", (20, 19), 1, 0),  # enlarged
         ("turned.jpg", (120, 90), 6, 3),  # decoders differ by some levels
     ],
 )
-def test_a_photo_is_turned_cropped_and_averaged(
+def test_a_photo_is_turned_cropped_and_shrunk_as_pillow_does(
     browser, microscope, tmp_path, name, size, turned, tolerance
 ):
-    rng = np.random.default_rng(0)
-    picture = Image.fromarray(rng.integers(0, 256, (9, 7, 3)).astype("uint8"))
-    picture = picture.resize(size, Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = turned
-    picture.save(tmp_path / name, quality=98, subsampling=0, exif=exif)
+    photo(size).save(tmp_path / name, quality=98, subsampling=0, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(tmp_path / name)).convert("RGB")
     browser.open(microscope.as_uri())
     browser.wait("answer")
     browser.type("#file", str(tmp_path / name))
     browser.wait(f"$('image-title').textContent === '{name}'")
     found = np.reshape(browser.run("return [...pixels]"), (32, 32, 3))
-    expected = area_average(np.asarray(upright), 32)
-    assert np.abs(found - expected.astype(int)).max() <= tolerance
+    expected = middle(upright).resize(
+        (32, 32), Image.Resampling.LANCZOS, reducing_gap=1.0
+    )
+    assert np.abs(found - np.asarray(expected, int)).max() <= tolerance
     assert browser.run("return location.hash").endswith("/own")
+
+
+def test_a_whole_number_of_pixels_is_averaged(fresh):
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 4))
+    script = "return [...shrink(given[0].flat(2), 96, 32)]"
+    found = np.reshape(fresh.run(script, pixels.tolist()), (32, 32, 3))
+    blocks = pixels[..., :3].reshape(32, 3, 32, 3, 3).mean((1, 3))
+    assert np.abs(found - blocks).max() < 0.56  # 5 / 9 is rounded down by Pillow, too
+
+
+def test_a_photo_is_dropped_and_what_is_none_is_refused(fresh):
+    drop = """
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(given[0])], given[1]));
+        dispatchEvent(new DragEvent("drop", { dataTransfer: files, cancelable: true }));
+    """
+    file = io.BytesIO()
+    photo((40, 50)).save(file, "PNG")
+    fresh.run(drop, list(file.getvalue()), "mine.png")
+    fresh.wait("$('image-title').textContent === 'mine.png'")
+    fresh.run(drop, [1, 2, 3], "text.txt")
+    fresh.wait("$('state').textContent.includes('text.txt is no picture')")
+    assert fresh.run("return $('image-title').textContent") == "mine.png"
 
 
 @pytest.fixture
@@ -273,6 +297,46 @@ def test_votes_are_the_weights_of_the_last_convolution(fresh, classifiers):
     unit, votes = fresh.run("return [answer.neuron.unit, [...answer.votes]]")
     kernel = np.asarray(classifiers["all_cnn_c"].model.get_layer("conv9").kernel)
     np.testing.assert_allclose(votes, kernel[0, 0, unit])
+
+
+def test_the_webcam_is_answered_live_and_let_go(fresh):
+    fresh.run(
+        """
+        const film = make("canvas", undefined, { width: 640, height: 480 });
+        const context = film.getContext("2d");
+        let shade = 0;
+        setInterval(() => {
+          context.fillStyle = `rgb(${(shade += 5) % 256}, 0, 0)`;
+          context.fillRect(0, 0, 640, 480);
+        }, 30);
+        navigator.mediaDevices.getUserMedia = async () => film.captureStream();"""
+    )
+    fresh.click("#camera")
+    fresh.wait("camera && $('image-title').textContent === 'Webcam'")
+    fresh.run("window.seen = pixels")
+    fresh.wait("seen !== pixels && $('camera').ariaPressed === 'true'")
+    fresh.run("window.track = camera.stream.getTracks()[0]")
+    fresh.click("#images > :nth-child(3)")
+    fresh.run(SETTLE)
+    assert fresh.run("return [track.readyState, camera, view.image]") == [
+        *("ended", None, 2)
+    ]
+
+
+def test_without_simd_the_kernels_in_javascript_answer_the_same(
+    browser, microscope, tmp_path
+):
+    browser.open(microscope.as_uri())
+    browser.wait("answer")
+    expected = browser.run("return [...answer.probabilities]")
+    text = microscope.read_text()
+    path = tmp_path / "plain.html"
+    path.write_text(re.sub(r'(id="kernels">)[^<]*', r"\1AAAA", text))
+    browser.open(path.as_uri())
+    browser.wait("answer")
+    assert not browser.run("return entry.compiled")
+    found = browser.run("return [...answer.probabilities]")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_network_with_pooling_names_its_switches(fresh):

@@ -481,7 +481,7 @@ let camera = null;
 async function startCamera() {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 320 }, facingMode: "environment" } });
-    const video = make("video", undefined, { playsinline: "", muted: "" });
+    const video = Object.assign(make("video"), { muted: true, playsInline: true });
     video.srcObject = stream;
     await video.play();
     camera = { stream, video };
@@ -498,7 +498,7 @@ function frameOfCamera() {
   const { video } = camera;
   if (!asking && video.videoWidth) {
     const { data, side: large } = middleSquare(video, video.videoWidth, video.videoHeight);
-    setImage(areaAverage(data, large, side()));
+    setImage(shrink(data, large, side()));
   }
   requestAnimationFrame(frameOfCamera);
 }
