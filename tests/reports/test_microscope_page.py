@@ -47,7 +47,8 @@ def facts_of(text):
 
 def blob_of(text, name, dtype):
     found = re.search(rf'id="{name}">(.*?)</script>', text)
-    return np.frombuffer(zlib.decompress(base64.b64decode(found[1])), dtype)
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(found[1])), np.uint8)
+    return planes.reshape(np.dtype(dtype).itemsize, -1).T.copy().view(dtype).ravel()
 
 
 @pytest.mark.parametrize("value, dtype", [(0.25, "float16"), (0.1, "float32")])
@@ -71,6 +72,22 @@ def test_images_are_of_all_classes_and_equal_arrays_travel_once(tmp_path):
     np.testing.assert_array_equal(sent.reshape(-1, 32, 32, 3), images[numbers])
     assert first["images"]["labels"] == labels[numbers].tolist()
     assert np.bincount(labels[numbers]).tolist() == [6] * 10
+
+
+def test_whole_numbers_arrive_as_they_were(browser, classifiers):
+    half = classifiers["all_cnn_c"].preprocessor.compact()["half"]
+    assert half.min() < -1000 < 1000 < half.max()
+    sums = browser.run(
+        """
+        const { half } = facts.networks[0].preprocessing.arrays;
+        const found = await unpack(half, Int16Array);
+        return [found.length, [...found.slice(0, 99)],
+          found.reduce((sum, v, i) => (sum * 31 + v + 65536) % 1000003, 0)];"""
+    )
+    expected = 0
+    for v in half.tolist():
+        expected = (expected * 31 + v + 65536) % 1000003
+    assert sums == [len(half), half[:99].tolist(), expected]
 
 
 def test_without_the_data_it_says_so(tmp_path):

@@ -20,7 +20,11 @@ async function unpack(name, Kind) {
   const text = atob($(name).textContent), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Kind(await new Response(stream).arrayBuffer());
+  const planes = new Uint8Array(await new Response(stream).arrayBuffer()), wide = Kind.BYTES_PER_ELEMENT;
+  const out = new Kind(planes.length / wide), to = new Uint8Array(out.buffer);
+  for (let plane = 0, at = 0; plane < wide; plane++) // low bytes first
+    for (let i = plane; i < to.length; i += wide) to[i] = planes[at++];
+  return Kind === Int16Array ? out.map((v) => ((v & 0xffff) >> 1) ^ -(v & 1)) : out; // the sign was the lowest bit
 }
 
 /* Everything a laboratory takes; the kernels are checked and compiled where it works. */
@@ -271,7 +275,7 @@ function drawUnits() {
     }));
     const { kind, window: cells, strides } = layerOf();
     const size = cells ? `${cells.join(" × ")} ${kind === "conv" ? "convolution" : kind}${strides && strides[0] > 1 ? `, stride ${strides[0]}` : ""}` : kind;
-    $("layer-about").textContent = `${layerOf().name}: ${size}; ${channels} units, each at ${height} × ${width} places. Dark is 0; the lightest is the layer's strongest answer.`;
+    $("layer-about").textContent = `${layerOf().name}: ${size}; ${channels} units${height * width > 1 ? `, each at ${height} × ${width} places` : ""}. Dark is 0; the lightest is the layer's strongest answer.`;
   }
   const limit = Math.max(...peaks), plane = new Float32Array(height * width);
   let chosen = null;
@@ -289,6 +293,7 @@ function drawUnits() {
     if (here) chosen = rgba;
   }
   $("unit-title").textContent = `${layerOf().name}, ${unitName(neuron.unit)}`;
+  $("map").hidden = $("map-help").hidden = height * width === 1;
   drawMap(chosen, [height, width], neuron.cell);
   const order = [...peaks.keys()].sort((a, b) => peaks[b] - peaks[a]).slice(0, 8);
   $("strongest").replaceChildren(...order.map((unit) => {
@@ -349,7 +354,8 @@ function drawNeuron() {
   }
   const [row, column] = neuron.cell;
   $("neuron-title").textContent = `What drives ${layerOf().name}, ${unitName(neuron.unit)}`;
-  $("neuron-facts").textContent = `The neuron at row ${row}, column ${column} answers ${number(neuron.activation)}`
+  const place = answer.shape[0] * answer.shape[1] === 1 ? "It" : `The neuron at row ${row}, column ${column}`;
+  $("neuron-facts").textContent = `${place} answers ${number(neuron.activation)}`
     + (neuron.activation > 0 ? "." : ": it is silent, so backprop and guided backprop are empty.")
     + " Maps are per grey level of a pixel, before preprocessing.";
   if (facts.patches && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: `${facts.patches}#${layerOf().name}/${neuron.unit}` }));
