@@ -26,6 +26,14 @@ from allconv.reports.microscope.steps import describe
 
 FOLDER = Path(__file__).parent
 ENGINE = ("kernels.js", "convolution.js", "layers.js", "engine.js", "inputs.js")
+SCRIPTS = (
+    "photo.js",
+    "draw.js",
+    "laboratory.js",
+    "view.js",
+    "hands.js",
+    "microscope.js",
+)
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
 IMAGES = 60
 # Paul Tol's 'muted' set, which colour-blind people tell apart, and a grey; one fixed
@@ -69,7 +77,7 @@ def write(
         "style": _text("microscope.css"),
         "engine": "\n".join(map(_text, ENGINE)),
         "worker": _text("worker.js"),
-        "script": "\n".join(map(_text, ("photo.js", "draw.js", "microscope.js"))),
+        "script": "\n".join(map(_text, SCRIPTS)),
         "kernels": base64.b64encode((FOLDER / "kernels.wasm").read_bytes()).decode(),
         "facts": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
         "blobs": "\n".join(
@@ -129,7 +137,7 @@ def _images(dataset: str, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return images[numbers], labels[numbers], numbers
 
 
-def _preprocessing(preprocessor: GCNZCA | MeanStd, blobs: dict[str, str]) -> dict:
+def _preprocessing(preprocessor: object, blobs: dict[str, str]) -> dict:
     match preprocessor:
         case GCNZCA():
             arrays = preprocessor.compact()

@@ -39,7 +39,9 @@ def describe(model: keras.Model) -> tuple[dict, np.ndarray]:
             "The page runs networks of one image of known size, (height, width, "
             f"channels). Received: {model.name} of inputs {shapes}"
         )
-    steps, named, weights, pads = [], [], [], _NO_PADS
+    steps: list[dict] = []
+    named: list[dict] = []
+    weights, pads = [], _NO_PADS
     calls = _chain(model)
     softmax = _is_softmax(calls[-1].layer)
     for call in calls:
@@ -78,7 +80,8 @@ def _chain(model: keras.Model) -> list[_Call]:
     Raises:
         ValueError: If the model branches, or calls a layer twice.
     """
-    calls, tensor = [], model.outputs[0]
+    calls: list[_Call] = []
+    tensor = model.outputs[0]
     while tensor is not model.inputs[0]:
         layer, index, _ = tensor._keras_history
         arriving = layer._inbound_nodes[index].input_tensors
