@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import shutil
+import subprocess
 import zlib
 
 import keras
@@ -12,10 +14,11 @@ import pytest
 from keras import layers
 from PIL import Image, ImageOps
 
-from allconv import data
+from allconv import data, weights
 from allconv.classifier import Classifier
 from allconv.preprocessing import MeanStd
 from allconv.reports.microscope import page
+from allconv.reports.microscope.__main__ import main
 from tests.reports import browser as browsers
 
 
@@ -120,6 +123,29 @@ def test_a_page_of_nothing_or_of_another_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\(32, 32, 3\)"):
         page.write(tmp_path / "m.html", [other])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_page_and_refuses_in_a_line(tmp_path, capsys):
+    path = tmp_path / "m.html"
+    file = weights.released("model_a", "cifar10")
+    main(["-o", str(path), "--weights", str(file), "--data-dir", str(tmp_path)])
+    assert capsys.readouterr().out == f"{path}: {path.stat().st_size / 1e6:.1f} MB\n"
+    assert facts_of(path.read_text())["networks"][0]["title"] == "model_a"
+    with pytest.raises(SystemExit):
+        main(["-o", str(path), "--weights", str(tmp_path / "none.h5")])
+    assert capsys.readouterr().err.count("\n") <= 4  # the usage, and one line
+
+
+def test_the_kernels_are_what_their_source_compiles_to(tmp_path):
+    clang = shutil.which("clang")
+    if not clang or not shutil.which("wasm-ld"):
+        pytest.skip("there is no clang with wasm-ld to compile the kernels")
+    said = subprocess.run([clang, "--version"], capture_output=True, text=True).stdout
+    if "version 14." not in said:
+        pytest.skip(f"the kernels were made with clang 14, not {said.splitlines()[0]}")
+    made = tmp_path / "kernels.wasm"
+    subprocess.run([page.FOLDER / "build.sh", made], check=True)
+    assert made.read_bytes() == (page.FOLDER / "kernels.wasm").read_bytes()
 
 
 def test_classes_have_colours_that_differ():

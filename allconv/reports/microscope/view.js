@@ -109,7 +109,6 @@ function drawAnswer() {
     option.querySelector(".share").textContent = text;
     option.querySelector(".name").style.fontWeight = i === first ? 700 : 400;
     option.querySelector(".name").classList.toggle("true", i === label);
-    option.setAttribute("aria-label", `${entry.classes[i]}: ${text}${i === label ? ", the true class" : ""}`);
     if ((option.getAttribute("aria-selected") === "true") !== (i === answer.target)) select(option, i === answer.target);
   }
   $("classes-help").textContent = view.target === null
@@ -153,9 +152,8 @@ function drawUnits() {
   drawMap(chosen, [height, width], neuron.cell);
   const order = [...peaks.keys()].sort((a, b) => peaks[b] - peaks[a]).slice(0, 8);
   $("strongest").replaceChildren(...order.map((unit) => {
-    const button = make("button", unitName(unit).replace("unit ", ""), { type: "button", "data-number": unit });
+    const button = make("button", `${unitName(unit).replace("unit ", "")} `, { type: "button", "data-number": unit });
     button.append(make("small", number(peaks[unit])));
-    button.setAttribute("aria-label", `${unitName(unit)}, ${number(peaks[unit])}`);
     button.setAttribute("aria-pressed", unit === neuron.unit);
     return button;
   }));
