@@ -117,10 +117,7 @@ class Convolution extends Windowed {
     const kernel = weights(tall * wide * channels * filters);
     this.bias = data.bias ? weights(filters) : null;
     this.up_ = new Filter(engine, tall, wide, channels, filters, kernel);
-    // An odd map needs one row and column more for 2 x 2 tiles.
-    const odd = this.up_.fast && down === 1 && across === 1;
-    this.pads = [top, left, bottom + (odd ? this.shape[0] % 2 : 0), right + (odd ? this.shape[1] % 2 : 0)];
-    engine.needs("framed", (height + this.pads[0] + this.pads[2]) * (width + this.pads[1] + this.pads[3]) * channels);
+    engine.needs("framed", (height + top + bottom) * (width + left + right) * channels);
     this.biasAt = data.bias ? engine.memory.take(filters) : 0;
     this.at = engine.memory.take(size(this.shape));
 
@@ -141,7 +138,7 @@ class Convolution extends Windowed {
         this.phases.push({ i, j, rows, columns, filter: new Filter(engine, rows, columns, filters, channels, turned) });
       }
     this.margin = [Math.ceil(tall / down) - 1, Math.ceil(wide / across) - 1];
-    engine.needs("framed", (this.shape[0] + 2 * this.margin[0] + 1) * (this.shape[1] + 2 * this.margin[1] + 1) * filters);
+    engine.needs("framed", (this.shape[0] + 2 * this.margin[0]) * (this.shape[1] + 2 * this.margin[1]) * filters);
   }
   load() {
     if (this.bias) this.engine.floats.set(this.bias, this.biasAt >> 2);
@@ -154,8 +151,8 @@ class Convolution extends Windowed {
       this.up_.run(x, 0, [1, 1], this.biasAt, this.at, 0, filters, 1, tall * wide); // one long row
     else {
       let row = width * channels;
-      if (this.pads.some((n) => n)) {
-        row = this.frame(x, this.input, [0, 0, height, width], this.pads, 0, this.engine.framed);
+      if (this.data.pads.some((n) => n)) {
+        row = this.frame(x, this.input, [0, 0, height, width], this.data.pads, 0, this.engine.framed);
         x = this.engine.framed;
       }
       this.up_.run(x, row, this.data.strides, this.biasAt, this.at, wide * filters, filters, tall, wide);
@@ -165,7 +162,7 @@ class Convolution extends Windowed {
     const { strides: [down, across], pads: [top, left] } = this.data;
     const [, width, channels] = this.input, filters = this.shape[2], [above, before] = this.margin;
     const seen = this.seen(box), framed = this.engine.framed;
-    const row = this.frame(signal, this.shape, box, [above, before, above + 1, before + 1], 0, framed);
+    const row = this.frame(signal, this.shape, box, [above, before, above, before], 0, framed);
     if (down > 1 || across > 1) this.engine.clear(to, this.input, seen);
     const first = (from, pad, phase, step) => from + ((((phase - from - pad) % step) + step) % step);
     for (const { i, j, rows, columns, filter } of this.phases) {

@@ -33,6 +33,7 @@ class Engine {
     const largest = Math.max(size(network.input), ...this.steps.map((step) => size(step.shape)));
     this.signals = [this.memory.take(largest), this.memory.take(largest)];
     for (const [name, floats] of Object.entries(this.needed)) this[name] = this.memory.take(floats);
+    this.memory.take(this.needed.framed ?? 0); // Winograd's tiles reach a row beyond odd frames
     const { kernels, base, floats } = this.memory.open(module);
     Object.assign(this, { kernels, floats });
     this.move(base);

@@ -94,8 +94,8 @@ void winograd_filters(const float *w, float *u, int channels, int filters) {
     }
 }
 
-/* As `conv` with 3 x 3 taps and stride 1, where 4 divides `channels`. The frame x has
-   rows of `row` floats, and one row and one column more where the output is odd.
+/* As `conv` with 3 x 3 taps and stride 1, where 4 divides `channels`. Where the output is
+   odd, tiles reach one row and one column beyond x; what they read there is not used.
    `scratch` holds 16 * TILES * (channels + panels * 8) floats. */
 EXPORT(winograd)
 void winograd(const float *x, int row, int channels, const float *u, const float *bias,
