@@ -133,25 +133,6 @@ def build(name: str, **arguments: Any) -> keras.Model:
     return builders.build(name, **arguments)
 
 
-def check_size(name: str, size: int, field: str, received: object) -> None:
-    """Refuse images that are too small for a network.
-
-    Args:
-        name: One of `NAMES`.
-        size: Width or height in pixels.
-        field: The argument that asks for them, and all of its value as `received`.
-
-    Raises:
-        ValueError: Naming the least size.
-    """
-    smallest = family(name).smallest_input(name)
-    if size < smallest:
-        raise ValueError(
-            f"`{field}` should be at least {smallest} x {smallest} pixels for {name}. "
-            f"Received: {field}={received!r}"
-        )
-
-
 def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:
     """Refuse a norm that a network does not have, or options that the norm has not.
 

@@ -112,7 +112,14 @@ def check_network(preset: Preset) -> None:
     """Refuse what the family of the network cannot bear."""
     name, family = preset.architecture, registry.family(preset.architecture)
     registry.check_norm(name, preset.norm, preset.norm_options)
-    registry.check_size(name, datasets.SIZE, "architecture", name)
+    smallest = family.smallest_input(name)
+    if smallest > datasets.SIZE:
+        raise _refusal(
+            preset,
+            "architecture",
+            f"a network for images of {datasets.SIZE} x {datasets.SIZE} pixels; {name} "
+            f"takes {smallest} or more",
+        )
     windows = preset.windows
     if not isinstance(windows, tuple | list) or not all(
         isinstance(pair, tuple | list)
@@ -130,7 +137,6 @@ def check_network(preset: Preset) -> None:
         raise _refusal(
             preset, "windows", f"empty for {name}, which takes images of one size"
         )
-    smallest = family.smallest_input(name)
     if not all(smallest <= size <= datasets.SIZE for _, size in windows):
         raise _refusal(
             preset,
