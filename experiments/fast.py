@@ -30,6 +30,8 @@ with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs w
 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 from allconv.figures import runs
@@ -57,7 +59,7 @@ PUBLISHED = {
 
 def table(records: list[dict]) -> str:
     """Markdown: test errors of All-CNN-C, the paper's beside ours."""
-    lines = [COLUMNS]
+    lines: list[Sequence] = [COLUMNS]
     for name in PRESETS:
         preset, found = catalogue.get(name), tables.summarise(records, name)
         augmented = preset.augmentation != "none"

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 

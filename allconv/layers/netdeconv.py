@@ -114,8 +114,8 @@ class NetworkDeconvolution2D(Whitening):
             )
 
     def get_config(self):
-        names = "filters kernel_size strides padding dilation_rate groups"
-        names = f"{names} sampling_stride".split()
+        names = "filters kernel_size strides padding dilation_rate groups".split()
+        names.append("sampling_stride")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
     def build(self, input_shape):
@@ -158,7 +158,8 @@ class NetworkDeconvolution2D(Whitening):
 
     def sample(self, x):
         """Rows to take statistics from: `(rows, features)`, or that for each group."""
-        strides = [stride * self.sampling_stride for stride in self.strides]
+        every = self.sampling_stride
+        strides = (self.strides[0] * every, self.strides[1] * every)
         channels = x.shape[-1]
         if self.area == 1:
             rows = tf.reshape(x, (-1, channels))[:: math.prod(strides)]

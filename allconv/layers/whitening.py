@@ -56,7 +56,8 @@ def _cut(x, axis, size, stride, dilation):
             continue
         part = _slice(_slice(x, axis, span, windows), axis + 1, first, last - first)
         if dilation > 1:
-            part = part[(*[slice(None)] * (axis + 1), slice(None, None, dilation))]
+            where = (*[slice(None)] * (axis + 1), slice(None, None, dilation))
+            part = part[where]
         parts.append(part)
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis + 1)
 

@@ -17,6 +17,9 @@ from . import (
     classifier as classifier,
 )
 from . import (
+    places as places,
+)
+from . import (
     registry as registry,
 )
 from . import (

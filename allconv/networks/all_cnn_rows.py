@@ -3,7 +3,7 @@
 Base networks A, B and C (Table 1) are written out. The three variants of each
 (section 3, Table 2) are derived from them by the paper's own definitions: `strided`,
 `conv_pool` and `all_cnn` below. Every network is fully convolutional.
-`models` builds them.
+`all_cnn` builds them.
 
 Padding follows the Caffe networks: all sides of a strided convolution are padded, and
 the last 3x3 convolution is not padded at all, so that maps are 32, 16, 8 and 6 pixels
@@ -90,7 +90,7 @@ BASES: dict[str, tuple[Row, ...]] = {
 
 def strided(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Remove each pooling layer and raise the stride of the convolution before it."""
-    out: list[Row] = []
+    out: list[Conv] = []
     for row in rows:
         if isinstance(row, Pool):
             out[-1] = replace(out[-1], stride=2, dropout=row.dropout)
@@ -101,7 +101,7 @@ def strided(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 def all_cnn(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Replace each pooling layer by a 3x3 convolution with stride 2, same width."""
-    out: list[Row] = []
+    out: list[Conv] = []
     for row in rows:
         if isinstance(row, Pool):
             row = Conv(out[-1].filters, 3, stride=2, dropout=row.dropout)
@@ -113,8 +113,10 @@ def conv_pool(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Put a dense 3x3 convolution, same width, before each pooling layer."""
     out: list[Row] = []
     for row in rows:
-        if isinstance(row, Pool):
-            out.append(Conv(out[-1].filters, 3))
+        if isinstance(row, Conv):
+            width = row.filters
+        else:
+            out.append(Conv(width, 3))
         out.append(row)
     return tuple(out)
 
@@ -149,6 +151,7 @@ for _x, _rows in BASES.items():
         ARCHITECTURES[f"{_prefix}_{_x}"] = Architecture(
             _builder + _x.upper(), _rows_of(_rows), "Tables 1 and 2"
         )
+TABLE_3 = tuple(ARCHITECTURES)  # the networks of Table 3, for CIFAR
 ARCHITECTURES["large_all_cnn"] = Architecture(
     "LargeAllCNN",
     _LARGE,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from allconv.data import batches
-from allconv.data.preprocessing import KINDS
+from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.networks import registry, weights
 
 
@@ -22,7 +22,7 @@ class Classifier:
     """
 
     model: keras.Model
-    preprocessor: object
+    preprocessor: Preprocessor
     meta: dict
 
     @classmethod

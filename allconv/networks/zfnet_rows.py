@@ -136,7 +136,7 @@ VARIANTS: dict[str, dict[str, float]] = {
 
 def change(rows: tuple[Row, ...], factors: dict[str, float]) -> tuple[Row, ...]:
     """Multiply the width of the rows named in `factors`; a factor of 0 removes one."""
-    out = []
+    out: list[Row] = []
     for row in rows:
         factor = factors.get(row.name, 1)
         if isinstance(row, Conv) and factor:
@@ -191,3 +191,11 @@ def map_sizes(name: str, size: int | None = None) -> dict[str, int]:
         n = row.size(n) if n > 0 else 0
         sizes[row.name] = n
     return sizes
+
+
+def smallest_input(name: str) -> int:
+    """The least input width, in pixels, that leaves a position at every row."""
+    n = 1
+    while min(map_sizes(name, n).values()) < 1:
+        n += 1
+    return n

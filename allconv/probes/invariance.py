@@ -88,7 +88,7 @@ def measure(
     model: keras.Model,
     images: np.ndarray,
     transform: str,
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     layers: Sequence[str],
     *,
     labels: np.ndarray | None = None,

@@ -263,5 +263,5 @@ def _window(field, extent, strides, before):
     )
 
 
-def _field(*triple):
-    return ReceptiveField(*(tuple(int(n) for n in pair) for pair in triple))
+def _field(*triple) -> ReceptiveField:
+    return ReceptiveField(*((int(y), int(x)) for y, x in triple))

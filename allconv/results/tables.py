@@ -108,7 +108,7 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
             record counts if all its fields are the same.
     """
     expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
-    mine = {}
+    mine: dict[int, dict] = {}  # by seed
     for one in records:
         if complete(one["preset"]) == expected and not expected["hold_out"]:
             mine.setdefault(one["seed"], one)

@@ -28,7 +28,7 @@ class Window:
         )
         self.padding = padding
         self.framed_shape = None  # until `frame` has seen maps
-        self.inside = np.s_[:]
+        self.inside: slice | tuple[slice, ...] = np.s_[:]
 
     def frame(self, maps: np.ndarray, fill: float) -> np.ndarray:
         """Pad maps, and note their place in the frame for `cut`."""
@@ -87,7 +87,7 @@ class Convolution:
         self.filters = kernel.shape[-1]
 
     def up(self, x):
-        y = 0
+        y: np.ndarray | int = 0
         for i, j, seen in self.window.views(self.window.frame(x, 0)):
             pairs = zip(self.split(seen), self.split(self.kernel[i, j]), strict=True)
             y = y + np.concatenate(
@@ -116,7 +116,7 @@ class DepthwiseConvolution:
         self.filters = kernel.shape[-2] * kernel.shape[-1]
 
     def up(self, x):
-        y = 0
+        y: np.ndarray | int = 0
         for i, j, seen in self.window.views(self.window.frame(x, 0)):
             product = seen[..., None] * self.kernel[i, j]
             y = y + product.reshape(*product.shape[:3], -1)

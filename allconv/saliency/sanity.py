@@ -80,7 +80,8 @@ def randomisation_test(
     if not layers:
         raise ValueError(f"{model.name} has no weights that could be randomised.")
     trained = _checked(maps(model))
-    first, scores = [], []
+    first: list[np.ndarray] = []
+    scores: list[list[dict[str, np.ndarray]]] = []
     with tqdm(total=len(seeds) * len(layers), unit="step", disable=not progress) as bar:
         for seed in seeds:
             steps = []
@@ -188,8 +189,7 @@ def _copy(model):
             "Only a Functional or a built Sequential model can be copied. "
             f"Received: {type(model).__name__} {model.name!r}"
         )
-    ends = (model.inputs, model.outputs)
-    ends = [end[0] if len(end) == 1 else end for end in ends]
+    ends = [x[0] if len(x) == 1 else x for x in (model.inputs, model.outputs)]
     # A clone of the model itself would be compiled too, custom losses and all.
     with _draws_from(0):
         twin = keras.models.clone_model(keras.Model(*ends, name=model.name))

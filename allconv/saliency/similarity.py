@@ -93,7 +93,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return tf.cast(grey / grey.max(axis=(1, 2), keepdims=True), tf.float32)
 
     window = min(11, *a.shape[1:3])
-    return np.float64(tf.image.ssim(look(a), look(b), 1.0, filter_size=window))
+    values = tf.image.ssim(look(a), look(b), 1.0, filter_size=window)
+    return values.numpy().astype(np.float64)
 
 
 def edge_maps(images: np.ndarray) -> np.ndarray:

@@ -48,6 +48,6 @@ def record(
         "history": keeper.history,
         "environment": {k: v for k, v in keeper.made_with.items() if k != "commit"},
         "commit": keeper.made_with["commit"],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "state_sha256": files.digest(state(model), keeper.history),
     }

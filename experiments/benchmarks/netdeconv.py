@@ -25,6 +25,7 @@ import argparse
 import contextlib
 import statistics
 import time
+from collections.abc import Sequence
 from unittest import mock
 
 import keras
@@ -75,7 +76,7 @@ PATCHES = {"patches": patches_gathered}
 MOMENTS = {"moments": moments_differentiated}
 ROOT = {"inverse_root": root_coupled}
 # name: (norm, functions put in the place of those of `whitening`, layer options)
-VARIANTS = {
+VARIANTS: dict[str, tuple[str, dict, dict]] = {
     "none": ("none", {}, {}),
     "batch (Keras)": ("batch (Keras)", {}, {}),
     "batch (fused)": ("batch (fused)", {}, {}),
@@ -137,7 +138,9 @@ def measure(net: str, batch: int, turns: int) -> dict[str, dict[str, list[float]
     For a variant with `statistics_every=k` a step is the mean of `k` steps.
     """
     ready = {name: training_step(net, v, batch) for name, v in VARIANTS.items()}
-    seconds = {name: {"wall": [], "cpu": []} for name in ready}
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {"wall": [], "cpu": []} for name in ready
+    }
     for turn in range(turns + 1):
         for name, step in ready.items():
             every = VARIANTS[name][2].get("statistics_every", 1)
@@ -158,7 +161,7 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
     head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
-    lines = [(*head, "wall / batch", "cpu / batch")]
+    lines: list[Sequence] = [(*head, "wall / batch", "cpu / batch")]
     for name, times in seconds.items():
         cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
         for base in ("none", "batch (Keras)"):

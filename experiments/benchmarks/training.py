@@ -33,6 +33,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import keras
@@ -83,7 +84,7 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
     return 2 * n**3 * repeats / (time.perf_counter() - begun)
 
 
-def arrays(steps: int, batch_size: int) -> SimpleNamespace:
+def arrays(steps: int, batch_size: int) -> Any:
     """Random inputs with the fields of `inputs.Inputs` that training reads."""
     rng = np.random.default_rng(0)
     n = steps * batch_size
@@ -122,7 +123,7 @@ def switch(norm: str):
         yield name
 
 
-def normalised(norm: str, inputs: SimpleNamespace) -> keras.Model:
+def normalised(norm: str, inputs: Any) -> keras.Model:
     """All-CNN-C ready for `fit` with one of `NORMS`."""
     with switch(norm) as name:
         return run.compiled(replace(PRESET, norm=name), inputs)
