@@ -35,8 +35,9 @@ docs: $(VENV)/ready
 	$(RUN) -m tools.links site *.md docs findings notebooks records weights
 
 $(VENV)/ready: requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.10 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 clean:
