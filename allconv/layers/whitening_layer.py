@@ -78,7 +78,7 @@ class Whitening(keras.layers.Layer):
             config[name] = keras.regularizers.serialize(getattr(self, name))
         return super().get_config() | config
 
-    def _add_weights(self, kernel, statistics):
+    def _add_weights(self, kernel: tuple, statistics: tuple) -> None:
         """Creates all weights, given the shapes of the kernel and of the mean."""
         # autocast=False: whitening is float32 work under every policy.
         self.kernel = self.add_weight(
@@ -106,7 +106,7 @@ class Whitening(keras.layers.Layer):
         if self.statistics_every > 1 or self.freeze_after:
             self.steps = add_counter(self)
 
-    def _statistics(self, rows: Callable[[], tf.Tensor], training: bool):
+    def _statistics(self, rows: Callable[[], tf.Tensor], training: bool) -> list:
         """Mean and `D` for this call; updates the running ones.
 
         `rows` samples the input, `(..., rows, features)`; called when needed.
@@ -138,12 +138,14 @@ class Whitening(keras.layers.Layer):
         self.steps.assign_add(1)
         return chosen
 
-    def _estimate(self, rows):
+    def _estimate(self, rows: tf.Tensor) -> list[tf.Tensor]:
         mean, covariance = whitening.moments(in_full(rows))
         ridge = self.epsilon * tf.eye(covariance.shape[-1], dtype=covariance.dtype)
         return [mean, whitening.inverse_root(covariance + ridge, self.iterations)]
 
-    def _whitened(self, mean, deconv):
+    def _whitened(
+        self, mean: tf.Tensor, deconv: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Kernel and bias with the whitening multiplied in."""
         rows = tf.matmul(self._to_rows(in_full(self.kernel)), deconv)
         offset = tf.linalg.matvec(rows, mean)
@@ -214,7 +216,9 @@ def in_full(x) -> tf.Tensor:
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def add_state(layer: keras.layers.Layer, name: str, shape: tuple, initializer):
+def add_state(
+    layer: keras.layers.Layer, name: str, shape: tuple, initializer
+) -> keras.Variable:
     """A running average: not trained, float32, equal on all replicas."""
     return layer.add_weight(
         name=name,
@@ -227,7 +231,9 @@ def add_state(layer: keras.layers.Layer, name: str, shape: tuple, initializer):
     )
 
 
-def add_statistics(layer: keras.layers.Layer, name: str, shape: tuple):
+def add_statistics(
+    layer: keras.layers.Layer, name: str, shape: tuple
+) -> tuple[keras.Variable, keras.Variable]:
     """A mean of this shape, from 0, and a `D` to match, from the identity."""
 
     def identity(shape, dtype):
@@ -237,7 +243,7 @@ def add_statistics(layer: keras.layers.Layer, name: str, shape: tuple):
     return mean, add_state(layer, f"{name}_deconv", (*shape, shape[-1]), identity)
 
 
-def add_counter(layer: keras.layers.Layer):
+def add_counter(layer: keras.layers.Layer) -> keras.Variable:
     """A count of training steps."""
     return layer.add_weight(
         name="steps",
