@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(_table, "table", "Print a table of the paper with our errors beside.")
     sub.add_argument("name", help="cifar10, cifar10_augmented or cifar100")
-    sub.add_argument("--records", default="records", metavar="DIR")
+    sub.add_argument("--records", metavar="DIR", help="default: the released ones")
     sub.add_argument("--style", default="text", help="text, markdown, latex or csv")
     sub.add_argument("-o", "--output", help="write it to a file too")
 
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="One HTML file, for any browser; it needs no network and no server.",
     )
     sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
-    sub.add_argument("--records", default="records", metavar="DIR")
+    sub.add_argument("--records", metavar="DIR", help="default: the released ones")
     sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
     _data_dir(sub)
     return parser
@@ -372,10 +372,12 @@ def _measured(classifier, dataset: str, arguments):
 
 def _table(arguments) -> None:
     from allconv.core.files import write_bytes
+    from allconv.networks import places
     from allconv.results import tables
 
     title = tables.title(arguments.name)
-    table = tables.rows(arguments.name, tables.read(arguments.records))
+    records = tables.read(arguments.records or places.folder("records"))
+    table = tables.rows(arguments.name, records)
     text = tables.render(table, arguments.style)
     if arguments.style == "text":
         print(f"{title}\n")
@@ -420,7 +422,7 @@ def _explain(arguments) -> None:
 
 
 def _gallery(arguments) -> None:
-    from allconv.networks import weights
+    from allconv.networks import places, weights
     from allconv.networks.classifier import Classifier
     from allconv.reports import gallery
     from allconv.results import tables
@@ -429,7 +431,7 @@ def _gallery(arguments) -> None:
     page = gallery.write(
         Path(arguments.output) / "index.html",
         Classifier.load(path),
-        tables.read(arguments.records),
+        tables.read(arguments.records or places.folder("records")),
         arguments.data_dir,
     )
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

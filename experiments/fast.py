@@ -49,7 +49,7 @@ PRESETS = (
 )
 COLUMNS = (
     *("recipe", "flips and shifts", "trained with", "epochs"),
-    *("paper %, 350 epochs", "ours %", "n", "minutes", "mirrored look too %"),
+    *("paper %, 350 epochs", "ours %", "n", "minutes", "test-time augmentation %"),
 )
 PUBLISHED = {
     True: paper.CIFAR10_AUGMENTED["all_cnn_c"].value,
@@ -86,7 +86,7 @@ def trained_with(preset: Preset) -> str:
 
 
 def two_looks(preset: str) -> str:
-    """Error in % of the released file with a second, mirrored look at each image."""
+    """Error in % of the released file with test-time augmentation (mirroring)."""
     of = (e for e in weights.manifest() if e["preset"] == preset)
     return next((f"{entry['error_mirrored']:.2f}" for entry in of), "")
 

@@ -31,9 +31,9 @@ WHITENED = (
 QUEUES: dict[str, list[tuple[str, int]]] = {
     "fidelity": [("caffe_start", 0)],
     "quick": [("quick", 0)],
-    "cifar10": [(name, 0) for name in all_cnn_rows.NAMES[:12]],
+    "cifar10": [(name, 0) for name in all_cnn_rows.TABLE_3],
     "budget": [
-        *((f"{name}_budget", 0) for name in all_cnn_rows.NAMES[:12]),
+        *((f"{name}_budget", 0) for name in all_cnn_rows.TABLE_3),
         *((f"{n}_budget", seed) for n in ("model_c", "all_cnn_c") for seed in (1, 2)),
     ],
     "pictures": [("model_c_short", 0), ("all_cnn_c_short", 0), ("zfnet_32_flips", 0)],

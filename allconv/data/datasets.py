@@ -54,6 +54,8 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
+TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
+SIZE = 32  # height and width of all images, in pixels
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -93,7 +95,7 @@ def load(
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
-        return shapes.draw(5000, seed=0), shapes.draw(1000, seed=1)
+        return shapes.draw(TRAINING_IMAGES[name], seed=0), shapes.draw(1000, seed=1)
     folder = data_folder(data_dir)
     train, test = _find(name, folder) or _fetch_once(name, folder)
     if coarse:

@@ -12,12 +12,23 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` of the channels of maps, faster in training.
 
-    Arguments, weights and outputs are Keras'. Statistics are of `(n, height, width,
-    channels)` over all but the channels, in float32 under mixed precision.
+    Weights and outputs are Keras'. Statistics are of `(n, height, width, channels)`
+    over all but the channels, in float32 under mixed precision.
+
+    Args:
+        fused: Whether to train by the fused kernel; False: by Keras' own operations.
+        **kwargs: As for `keras.layers.BatchNormalization`.
 
     Raises:
         ValueError: If the input is no such batch of maps, or a mask is given.
     """
+
+    def __init__(self, *, fused: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.fused = fused
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"fused": self.fused}
 
     def build(self, input_shape):
         if len(input_shape) != 4 or self.axis not in (-1, 3):
@@ -32,8 +43,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(f"{self.name} takes no mask. Received: {mask}")
         if not (training and self.trainable):
             return super().call(inputs, training=False)
-        if self.synchronized or self.compute_dtype == "float64":
-            return super().call(inputs, training=True)  # which the kernel cannot do
+        # The kernel does neither replicas nor float64.
+        if not self.fused or self.synchronized or self.compute_dtype == "float64":
+            return super().call(inputs, training=True)
         n = tf.size(inputs) // tf.shape(inputs)[-1]
         channels = [inputs.shape[-1]]
         normalised, mean, variance = tf.compat.v1.nn.fused_batch_norm(

@@ -3,7 +3,7 @@
 Base networks A, B and C (Table 1) are written out. The three variants of each
 (section 3, Table 2) are derived from them by the paper's own definitions: `strided`,
 `conv_pool` and `all_cnn` below. Every network is fully convolutional.
-`models` builds them.
+`all_cnn` builds them.
 
 Padding follows the Caffe networks: all sides of a strided convolution are padded, and
 the last 3x3 convolution is not padded at all, so that maps are 32, 16, 8 and 6 pixels
@@ -151,6 +151,7 @@ for _x, _rows in BASES.items():
         ARCHITECTURES[f"{_prefix}_{_x}"] = Architecture(
             _builder + _x.upper(), _rows_of(_rows), "Tables 1 and 2"
         )
+TABLE_3 = tuple(ARCHITECTURES)  # the networks of Table 3, for CIFAR
 ARCHITECTURES["large_all_cnn"] = Architecture(
     "LargeAllCNN",
     _LARGE,

@@ -1,39 +1,176 @@
-"""What all builders share: the grammar of `keras.applications`, and its refusals."""
+"""One frame for all networks: the grammar of `keras.applications`, and its refusals.
 
-from collections.abc import Callable
+A family's module gives two functions, `hidden` and `top`, which make layers out of the
+rows of a table. All else is here.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import keras
+import numpy as np
 
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
+from allconv.networks import registry
 from allconv.networks.weights import load_into
 
+Initializer: TypeAlias = str | keras.initializers.Initializer | None
+Shape: TypeAlias = tuple[int | None, int | None, int]
 
-def named_builder(
-    build: Callable[..., keras.Model], key: str, title: str, doc: str
-) -> Callable[..., keras.Model]:
-    """A public builder such as `AllCNNC`: `build` with the network's name filled in.
+ARGUMENTS = """\
+Args:
+    include_top: Whether to end in class scores. False ends at the last map.
+    weights: None (random), `"cifar10"` or `"cifar100"` (released with this project), or
+        the path of a weight file.
+    input_shape: `(height, width, channels)`; None: the network's own, 3 channels.
+        Height and width may be None where the network has no dense layer on a map.
+    pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
+    classes: Number of classes; None: those of the data set that `weights` names, else
+        those of the paper.
+    classifier_activation: `"softmax"`, or None for the logits.
+    name: Name of the Keras model.
+    dropout: Factor from 0 to 1 on every dropout rate of the paper.
+    kernel_initializer: Keras initialiser of all kernels; None: the network's own.
+        Biases start at 0.
+    norm: `"none"`; `"batch"`: batch normalisation behind every convolution but a last
+        one that makes scores; or `"deconv"`: every convolution is a
+        `netdeconv.NetworkDeconvolution2D`. `folding.fold` makes either plain again.
+    norm_options: Arguments for the layers of that norm, e.g. `{"iterations": 7}`, over
+        those of the network; see `registry.NORM_OPTIONS`.
 
-    Args:
-        build: `build` of `models`, `zfnet` or `classics`.
-        key: The network's name.
-        title: The builder's own name.
-        doc: Its docstring.
+Returns:
+    An uncompiled functional `keras.Model`.
+
+Raises:
+    ValueError: If an argument is not one of the above, or the input is too small.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `hidden` and `top` of a family make layers by, checked and complete.
+
+    Attributes:
+        network: The row of the table.
+        classes, classifier_activation, dropout, kernel_initializer, norm,
+            norm_options: As for `build`.
     """
 
-    def builder(
+    network: str
+    classes: int
+    classifier_activation: str | None
+    dropout: float
+    kernel_initializer: Initializer
+    norm: str
+    norm_options: Mapping[str, Any]
+
+
+def build(
+    name: str,
+    *,
+    include_top: bool = True,
+    weights: str | Path | None = None,
+    input_shape: Shape | None = None,
+    pooling: str | None = None,
+    classes: int | None = None,
+    classifier_activation: str | None = "softmax",
+    model_name: str | None = None,
+    dropout: float = 1.0,
+    kernel_initializer: Initializer = None,
+    norm: str | None = None,
+    norm_options: Mapping[str, Any] | None = None,
+) -> keras.Model:
+    """Build a network of any family.
+
+    Args:
+        name: One of `registry.NAMES`, e.g. `"all_cnn_c"`.
+        model_name: Name of the Keras model; None: `name`.
+        norm: As for `ARGUMENTS`; None: the family's usual one.
+        include_top, weights, input_shape, pooling, classes, classifier_activation,
+            dropout, kernel_initializer, norm_options: See `ARGUMENTS`, or any builder.
+
+    Returns:
+        An uncompiled functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is not what it should be, or the input is too small.
+    """
+    family = registry.family(name)
+    size = family.input_size(name)
+    shape = (size, size, 3) if input_shape is None else tuple(input_shape)
+    options = Options(
+        name,
+        _count_classes(classes, weights, family.classes(name)),
+        classifier_activation,
+        dropout,
+        kernel_initializer,
+        family.norm if norm is None else norm,
+        {} if norm_options is None else norm_options,
+    )
+    _check(options, shape, include_top, pooling)
+
+    layers = importlib.import_module(f"allconv.networks.{family.module}")
+    inputs = keras.Input(shape, name="images")
+    x = layers.hidden(inputs, options)
+    if include_top:
+        x = layers.top(x, options)
+    elif pooling:
+        x = pool_map(x, pooling)
+    model = keras.Model(inputs, x, name=model_name or name)
+    if weights is not None:
+        load_into(model, name, weights)
+    return model
+
+
+class Builder(Protocol):
+    """A public builder such as `AllCNNC`; for its arguments see `ARGUMENTS`."""
+
+    __name__: str
+
+    def __call__(
+        self,
         include_top: bool = True,
         weights: str | Path | None = None,
-        input_shape: tuple[int | None, int | None, int] | None = None,
+        input_shape: Shape | None = None,
         pooling: str | None = None,
         classes: int | None = None,
         classifier_activation: str | None = "softmax",
-        name: str = key,
-        **kwargs,
+        name: str = ...,
+        dropout: float = 1.0,
+        kernel_initializer: Initializer = None,
+        norm: str = ...,
+        norm_options: Mapping[str, Any] | None = None,
+    ) -> keras.Model: ...
+
+
+def builder(network: str, title: str, what: str) -> Builder:
+    """A public builder such as `AllCNNC`: `build` of one network.
+
+    Args:
+        network: One of `registry.NAMES`.
+        title: The builder's own name.
+        what: What it builds, for its docstring.
+    """
+
+    def build_network(
+        include_top: bool = True,
+        weights: str | Path | None = None,
+        input_shape: Shape | None = None,
+        pooling: str | None = None,
+        classes: int | None = None,
+        classifier_activation: str | None = "softmax",
+        name: str = network,
+        dropout: float = 1.0,
+        kernel_initializer: Initializer = None,
+        norm: str = registry.family(network).norm,
+        norm_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
         return build(
-            key,
+            network,
             include_top=include_top,
             weights=weights,
             input_shape=input_shape,
@@ -41,63 +178,18 @@ def named_builder(
             classes=classes,
             classifier_activation=classifier_activation,
             model_name=name,
-            **kwargs,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+            norm=norm,
+            norm_options=norm_options,
         )
 
-    builder.__name__ = builder.__qualname__ = title
-    builder.__doc__ = doc
-    return builder
+    build_network.__name__ = build_network.__qualname__ = title
+    build_network.__doc__ = f"Build {what}.\n\n{ARGUMENTS}"
+    return build_network
 
 
-def count_classes(classes: int | None, weights: str | Path | None, usual: int) -> int:
-    """`classes`; if None, those of the data set that `weights` names; else `usual`."""
-    if classes is not None:
-        return classes
-    if isinstance(weights, str) and weights in datasets.CLASS_NAMES:
-        return len(datasets.CLASS_NAMES[weights])
-    return usual
-
-
-def check_common(
-    input_shape: tuple, include_top: bool, pooling: str | None, classes: int, dropout
-) -> None:
-    """Refuse what no network can be built with.
-
-    Raises:
-        ValueError: Naming the argument, what it should be and what it is.
-    """
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "The networks have their channels last. Received: "
-            f"keras.config.image_data_format()={keras.config.image_data_format()!r}"
-        )
-    if len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` should be (height, width, channels). "
-            f"Received: input_shape={input_shape}"
-        )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
-        )
-    if include_top and pooling:
-        raise ValueError(
-            "`pooling` is for `include_top=False`, where a map would come out. "
-            f"Received: pooling={pooling!r}"
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise ValueError(
-            f"`classes` should be a positive integer. Received: classes={classes!r}"
-        )
-    if not 0 <= dropout <= 1:
-        raise ValueError(
-            f"`dropout` should be a factor from 0 to 1. Received: dropout={dropout!r}"
-        )
-
-
-def own_initializer(
-    initializer: str | keras.initializers.Initializer,
-) -> str | keras.initializers.Initializer:
+def own_initializer(initializer: Initializer) -> Initializer:
     """An initialiser for one layer alone: layers that share one draw the same numbers.
 
     Its seed, if it has one, is drawn anew, from `keras.utils.set_random_seed`.
@@ -116,10 +208,58 @@ def pool_map(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     return layer(name="global_pool")(x)
 
 
-def finish(
-    model: keras.Model, architecture: str, weights: str | Path | None
-) -> keras.Model:
-    """The model with the weights that were asked for, if any."""
-    if weights is not None:
-        load_into(model, architecture, weights)
-    return model
+def _count_classes(classes: int | None, weights: str | Path | None, usual: int) -> int:
+    """`classes`; if None, those of the data set that `weights` names; else `usual`."""
+    if classes is not None:
+        return classes
+    known = datasets.CLASS_NAMES.get(str(weights))
+    return usual if known is None else len(known)
+
+
+def _check(
+    options: Options, input_shape: tuple, include_top: bool, pooling: str | None
+) -> None:
+    """Refuse what the network cannot be built with.
+
+    Raises:
+        ValueError: Naming the argument, what it should be and what it is.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "`keras.config.image_data_format()` should be 'channels_last', as the "
+            f"networks are. Received: {keras.config.image_data_format()!r}"
+        )
+    known = all(n is None or isinstance(n, int | np.integer) for n in input_shape)
+    if len(input_shape) != 3 or not known or not input_shape[2] or input_shape[2] < 1:
+        raise ValueError(
+            "`input_shape` should be (height, width, channels). "
+            f"Received: input_shape={input_shape}"
+        )
+    if None in input_shape and not registry.family(options.network).sizes_change:
+        raise ValueError(
+            "`input_shape` should be (height, width, channels), all known, for "
+            f"{options.network}. Received: input_shape={input_shape}"
+        )
+    for n in input_shape[:2]:
+        if n is not None:
+            registry.check_size(options.network, n, "input_shape", input_shape)
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(
+            f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"
+        )
+    if include_top and pooling:
+        raise ValueError(
+            "`pooling` should be None, unless `include_top=False` leaves a map. "
+            f"Received: pooling={pooling!r}"
+        )
+    if not isinstance(options.classes, int) or options.classes < 1:
+        raise ValueError(
+            "`classes` should be a positive integer. "
+            f"Received: classes={options.classes!r}"
+        )
+    if not 0 <= options.dropout <= 1:
+        raise ValueError(
+            "`dropout` should be a factor from 0 to 1. "
+            f"Received: dropout={options.dropout!r}"
+        )
+    registry.check_norm(options.network, options.norm, options.norm_options)

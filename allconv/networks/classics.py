@@ -1,102 +1,56 @@
-"""Keras builders of VGG-16, ResNet-18 and MobileNetV2 for 32 x 32 images.
+"""Keras layers of VGG-16, ResNet-18 and MobileNetV2 for 32 x 32 images.
 
-One function for each kind of row, one loop.
+One function for each kind of row, one loop. Convolutions outside of blocks are named
+`conv1`, `conv2`, ...; those of block 3 are `block3_conv1` and `block3_conv2`, or
+`block3_expand`, `block3_depthwise` and `block3_project`, and `block3_shortcut` where
+the way around needs one. `global_pool` and `predictions` are the end.
+
+Kernels start as the authors' do, uniform within `1 / sqrt(fan in)`; biases at 0 (the
+authors' as their kernels). There is no dropout. With `"deconv"` the dense layer is one
+of `netdeconv` too; `norm_options` are of the convolutions.
 """
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
 
 import keras
 from keras import layers, ops
 
-from allconv.core.checks import check_choice
 from allconv.layers import batch_norm
 from allconv.layers.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
 from allconv.networks import classics_rows
 from allconv.networks.builders import (
-    check_common,
-    count_classes,
-    finish,
-    named_builder,
+    Builder,
+    Initializer,
+    Options,
+    builder,
     own_initializer,
     pool_map,
 )
-from allconv.networks.registry import NORMS
+from allconv.networks.builders import build as build  # for all families alike
 
 
-def build(
-    name: str,
-    *,
-    include_top: bool = True,
-    weights: str | Path | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    pooling: str | None = None,
-    classes: int | None = None,
-    classifier_activation: str | None = "softmax",
-    model_name: str | None = None,
-    dropout: float = 1.0,
-    kernel_initializer: str | None = None,
-    norm: str = "batch",
-) -> keras.Model:
-    """Build VGG-16, ResNet-18 or MobileNetV2 for CIFAR.
-
-    Args:
-        name: One of `classics_rows.NAMES`, e.g. `"vgg16_cifar"`.
-        include_top: Whether to end in class scores. False ends at the last map.
-        weights: None (random), `"cifar10"` or `"cifar100"` (released with this
-            project), or the path of a weight file.
-        input_shape: `(height, width, channels)`; None: `(32, 32, 3)`. Height and width
-            may be None: the last map is averaged, whatever its size.
-        pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
-        classes: Number of classes; None: those of the data set that `weights` names,
-            else 10.
-        classifier_activation: `"softmax"`, or None for the logits.
-        model_name: Name of the Keras model; None: `name`.
-        dropout: A factor from 0 to 1, as for the project's other networks. These have
-            no dropout, so it changes nothing.
-        kernel_initializer: Keras initialiser of all kernels, by name. None: the
-            authors', uniform within `1 / sqrt(fan in)`. Biases start at 0 (the authors'
-            as their kernels).
-        norm: `"batch"`: batch normalisation after every convolution. `"deconv"`: every
-            convolution, and the dense layer, is a layer of `netdeconv`;
-            `folding.fold` makes it plain again. `"none"`: neither.
-
-    Returns:
-        An uncompiled functional `keras.Model`. Convolutions outside of blocks are named
-        `conv1`, `conv2`, ...; those of block 3 are `block3_conv1` and `block3_conv2`,
-        or `block3_expand`, `block3_depthwise` and `block3_project`, and
-        `block3_shortcut` where the way around needs one. `global_pool` and
-        `predictions` are the end.
-
-    Raises:
-        ValueError: If an argument is not one of the above, or the input is too small.
-    """
-    network = classics_rows.get(name)
-    classes = count_classes(classes, weights, 10)
-    shape: tuple = (32, 32, 3) if input_shape is None else tuple(input_shape)
-    _check(network, shape, include_top, pooling, classes, dropout, norm)
-
-    convolve = functools.partial(_convolve, norm=norm, initializer=kernel_initializer)
-    inputs = x = keras.Input(shape, name="images")
-    counts = {"conv": 0, "pool": 0, "block": 0}
-    for row in network.rows:
+def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
+    """All rows, to the last map."""
+    convolve = functools.partial(_convolve, options=options)
+    counts: Counter[str] = Counter()
+    for row in classics_rows.get(options.network).rows:
         counts[row.label] += 1
         x = _LAYERS[type(row)](x, row, f"{row.label}{counts[row.label]}", convolve)
+    return x
 
-    if include_top:
-        x = pool_map(x, "avg")
-        dense = NetworkDeconvolutionDense if norm == "deconv" else layers.Dense
-        x = dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=_initializer(kernel_initializer),
-            dtype="float32",
-            name="predictions",
-        )(x)
-    elif pooling:
-        x = pool_map(x, pooling)
-    return finish(keras.Model(inputs, x, name=model_name or name), name, weights)
+
+def top(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
+    """The mean of the map, and a dense layer."""
+    whitened = options.norm == "deconv"
+    dense = NetworkDeconvolutionDense if whitened else layers.Dense
+    return dense(
+        options.classes,
+        activation=options.classifier_activation,
+        kernel_initializer=_initializer(options.kernel_initializer),
+        dtype="float32",
+        name="predictions",
+    )(pool_map(x, "avg"))
 
 
 def _conv(x, row, label, convolve):
@@ -146,18 +100,18 @@ def _convolve(
     kernel,
     stride=1,
     *,
-    norm,
-    initializer,
+    options,
     relu=True,
     depthwise=False,
     **whitening,
 ):
     """A convolution, padded on all sides, with its norm and rectifier."""
-    start = _initializer(initializer)
+    start, norm = _initializer(options.kernel_initializer), options.norm
     arguments = {"kernel_size": kernel, "strides": stride, "name": label}
     arguments["activation"] = "relu" if relu and norm != "batch" else None
     if norm == "deconv":
-        arguments |= {"padding": kernel // 2, "kernel_initializer": start, **whitening}
+        arguments |= {"padding": kernel // 2, "kernel_initializer": start}
+        arguments |= whitening | dict(options.norm_options)
         groups = filters if depthwise else 1
         return NetworkDeconvolution2D(filters, groups=groups, **arguments)(x)
 
@@ -172,15 +126,14 @@ def _convolve(
         x = layers.Conv2D(filters, kernel_initializer=start, **arguments)(x)
     if norm == "batch":
         # The defaults of the authors' framework, in Keras' terms.
-        x = batch_norm.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, name=f"{label}_norm"
-        )(x)
+        constants = {"momentum": 0.9, "epsilon": 1e-5, **options.norm_options}
+        x = batch_norm.BatchNormalization(name=f"{label}_norm", **constants)(x)
         if relu:
             x = layers.ReLU(name=f"{label}_relu")(x)
     return x
 
 
-def _initializer(name):
+def _initializer(name: Initializer) -> Initializer:
     if name is None:
         return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return own_initializer(keras.initializers.get(name))
@@ -208,21 +161,11 @@ class PerChannel(keras.initializers.Initializer):
         return {"initializer": keras.initializers.serialize(self.initializer)}
 
 
-def _check(network, input_shape, include_top, pooling, classes, dropout, norm) -> None:
-    check_common(input_shape, include_top, pooling, classes, dropout)
-    smallest = 2 ** sum(isinstance(row, classics_rows.Pool) for row in network.rows)
-    if any(n is not None and n < smallest for n in input_shape[:2]):
-        raise ValueError(
-            f"This network needs images of at least {smallest} x {smallest} pixels. "
-            f"Received: input_shape={input_shape}"
-        )
-    check_choice("norm", norm, NORMS)
+def _builder(network: str) -> Builder:
+    title = classics_rows.get(network).builder
+    return builder(network, title, f"`{network}` (Ye et al., 2020, Table 1)")
 
 
-def _builder(key: str) -> Callable[..., keras.Model]:
-    """The `keras.applications`-style builder of one row of `classics_rows`."""
-    doc = f"Build `{key}`; arguments as for `classics.build`."
-    return named_builder(build, key, classics_rows.get(key).builder, doc)
-
-
-VGG16CIFAR, ResNet18CIFAR, MobileNetV2CIFAR = map(_builder, classics_rows.NAMES)
+VGG16CIFAR = _builder("vgg16_cifar")
+ResNet18CIFAR = _builder("resnet18_cifar")
+MobileNetV2CIFAR = _builder("mobilenet_v2_cifar")

@@ -118,3 +118,8 @@ def get(name: str) -> Network:
     """
     check_choice("name", name, NAMES)
     return NETWORKS[name]
+
+
+def smallest_input(name: str) -> int:
+    """The least input width, in pixels: pooling halves it, and strides are padded."""
+    return 2 ** sum(isinstance(row, Pool) for row in get(name).rows)

@@ -1,9 +1,14 @@
-"""Every network of the project by name, whichever paper's table it is a row of."""
+"""Every network of the project by name, and what its family can bear.
+
+Needs no TensorFlow: the layers are imported when a network is built.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
@@ -11,41 +16,173 @@ if TYPE_CHECKING:
     import keras
 
 NORMS = ("none", "batch", "deconv")
-# name -> the module that builds it, which is imported when it is asked for.
-BUILDERS = {
-    name: module
-    for module, rows in (
-        ("all_cnn", all_cnn_rows),
-        ("zfnet", zfnet_rows),
-        ("classics", classics_rows),
-    )
-    for name in rows.NAMES
-}
-NAMES = tuple(BUILDERS)
 
 
-def build(name: str, **kwargs) -> keras.Model:
-    """Build a network by name; arguments as for its own table's `build`.
+@dataclass(frozen=True)
+class Family:
+    """Networks that one module builds, and what they can bear.
 
-    Args:
-        name: One of `NAMES`.
-        **kwargs: Of `all_cnn.build`, `zfnet.build` or `classics.build`.
-
-    Raises:
-        ValueError: If there is no such network, or it cannot be built so.
+    Attributes:
+        module: Of `allconv.networks`; it has the layers.
+        names: The networks, in the order of their table.
+        norms: What `norm` may be.
+        norm: The usual one.
+        input_size: Width in pixels that a network is made for, by its name.
+        smallest_input: The least width in pixels that it takes, by its name.
+        classes: Its usual number of classes, by its name.
+        sizes_change: Whether the same weights take images of several sizes, so that
+            the size may change while they are trained.
+        muon: Whether `muon.Muon` may turn its kernels, where `norm` is `"batch"`.
+        score_bias: Whether its class scores are rectified, and so may start at a bias
+            that keeps them on.
     """
-    module = importlib.import_module(f"allconv.networks.{BUILDERS[check(name)]}")
-    return module.build(name, **kwargs)
+
+    module: str
+    names: tuple[str, ...]
+    norms: tuple[str, ...]
+    norm: str
+    input_size: Callable[[str], int]
+    smallest_input: Callable[[str], int]
+    classes: Callable[[str], int]
+    sizes_change: bool = True
+    muon: bool = False
+    score_bias: bool = False
 
 
-def check(name: str) -> str:
-    """The name, if it is a network's.
+ALL_CNN = Family(
+    module="all_cnn",
+    names=all_cnn_rows.NAMES,
+    norms=NORMS,
+    norm="none",
+    input_size=lambda name: all_cnn_rows.get(name).input_size,
+    smallest_input=all_cnn_rows.smallest_input,
+    classes=lambda name: all_cnn_rows.get(name).classes,
+    muon=True,
+    score_bias=True,
+)
+ZFNET = Family(
+    module="zfnet",
+    names=zfnet_rows.NAMES,
+    norms=("none",),  # they have local response normalisation
+    norm="none",
+    input_size=lambda name: zfnet_rows.get(name).input_size,
+    smallest_input=zfnet_rows.smallest_input,
+    classes=lambda name: zfnet_rows.get(name).classes,
+    sizes_change=False,  # dense layers read the last map, position by position
+)
+CLASSICS = Family(
+    module="classics",
+    names=classics_rows.NAMES,
+    norms=NORMS,
+    norm="batch",
+    input_size=lambda name: 32,
+    smallest_input=classics_rows.smallest_input,
+    classes=lambda name: 10,
+)
+FAMILIES = (ALL_CNN, ZFNET, CLASSICS)
+NAMES = tuple(name for family in FAMILIES for name in family.names)
+
+# What `norm_options` may hold, with its type and bounds: arguments of
+# `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one
+# without a word) and of `netdeconv.NetworkDeconvolution2D`.
+NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
+    "none": {},
+    "batch": {
+        "momentum": (float, 0, 1),
+        "epsilon": (float, 1e-5, 1),
+        "fused": (bool, 0, 1),
+    },
+    "deconv": {
+        "block": (int, 1, 10**6),
+        "sampling_stride": (int, 1, 1000),
+        "iterations": (int, 1, 100),
+        "epsilon": (float, 0, 1),
+        "momentum": (float, 1e-6, 1),
+        "freeze_after": (int, 1, 10**6),
+        "statistics_every": (int, 1, 10**6),
+    },
+}
+
+
+def family(name: str) -> Family:
+    """The family of a network.
 
     Raises:
         ValueError: If there is no such network.
     """
-    if name not in BUILDERS:
+    for one in FAMILIES:
+        if name in one.names:
+            return one
+    raise ValueError(
+        "A network should be one that `python -m allconv list` shows. "
+        f"Received: {name!r}"
+    )
+
+
+def build(name: str, **arguments: Any) -> keras.Model:
+    """Build a network by name.
+
+    Args:
+        name: One of `NAMES`.
+        **arguments: As for `builders.build`, which is imported only now.
+
+    Raises:
+        ValueError: If there is no such network, or it cannot be built so.
+    """
+    builders = importlib.import_module("allconv.networks.builders")
+    return builders.build(name, **arguments)
+
+
+def check_size(name: str, size: int, field: str, received: object) -> None:
+    """Refuse images that are too small for a network.
+
+    Args:
+        name: One of `NAMES`.
+        size: Width or height in pixels.
+        field: The argument that asks for them, and all of its value as `received`.
+
+    Raises:
+        ValueError: Naming the least size.
+    """
+    smallest = family(name).smallest_input(name)
+    if size < smallest:
         raise ValueError(
-            f"There is no network {name!r}. `python -m allconv list` shows them all."
+            f"`{field}` should be at least {smallest} x {smallest} pixels for {name}. "
+            f"Received: {field}={received!r}"
         )
-    return name
+
+
+def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:
+    """Refuse a norm that a network does not have, or options that the norm has not.
+
+    Raises:
+        ValueError: Naming the argument, what it should be and what it is.
+    """
+    norms = family(name).norms
+    if norm not in norms:
+        raise ValueError(
+            f"`norm` should be one of {', '.join(norms)} for {name}. "
+            f"Received: norm={norm!r}"
+        )
+    if not isinstance(options, Mapping):
+        raise ValueError(
+            f"`norm_options` should be a dict. Received: norm_options={options!r}"
+        )
+    allowed = NORM_OPTIONS[norm]
+    for key, value in options.items():
+        if key not in allowed:
+            raise ValueError(
+                f"`norm_options` should be of {', '.join(allowed) or 'nothing'} with "
+                f"norm={norm!r}. Received: norm_options={dict(options)!r}"
+            )
+        kind, low, high = allowed[key]
+        kinds = (int, float) if kind is float else (kind,)
+        if key == "freeze_after" and value is None:
+            continue
+        if type(value) not in kinds or not low <= value <= high:  # type: ignore[operator]
+            words = {int: "an integer", float: "a number", bool: "true or false"}[kind]
+            bounds = "" if kind is bool else f" from {low:g} to {high:g}"
+            raise ValueError(
+                f"`norm_options` should have {words}{bounds} for {key!r}. "
+                f"Received: norm_options={dict(options)!r}"
+            )

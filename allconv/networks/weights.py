@@ -6,7 +6,6 @@ architecture's name and the constants of its preprocessing. Released files are l
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import keras
@@ -16,9 +15,10 @@ from allconv.core import files
 from allconv.core.checks import check_choice
 from allconv.data import datasets
 from allconv.data.preprocessing import GCNZCA, Preprocessor
+from allconv.networks import places
+from allconv.networks.places import MANIFEST
 
-RELEASED = Path(__file__).resolve().parents[2] / "weights"
-MANIFEST = "manifest.json"
+RELEASED = places.folder("weights")
 
 
 def save(
@@ -98,8 +98,11 @@ def preprocessing(
         DamagedFileError: If that file is not the one that was written with it.
     """
     if "shared" in meta:
-        beside = path.with_name(Path(meta["shared"]["file"]).name)
-        return files.read(_verified(beside, meta["shared"]["sha256"]))[0]
+        shared = meta["shared"]
+        beside = path.with_name(Path(shared["file"]).name)
+        if path.parent == places.cache():  # a fetched file's may lie with the others
+            beside = places.find(RELEASED, beside.name, shared["sha256"])
+        return files.read(_verified(beside, shared["sha256"]))[0]
     return {
         k.removeprefix("preprocessing/"): v
         for k, v in arrays.items()
@@ -173,8 +176,7 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
 
 def manifest() -> list[dict]:
     """The released files, one dict each; empty where nothing is released."""
-    path = RELEASED / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else []
+    return places.manifest(RELEASED)
 
 
 def file_of(entry: dict) -> Path:
@@ -184,7 +186,8 @@ def file_of(entry: dict) -> Path:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If its SHA-256 is not the manifest's.
     """
-    return _verified(RELEASED / entry["file"], entry["sha256"])
+    path = places.find(RELEASED, entry["file"], entry["sha256"])
+    return _verified(path, entry["sha256"])
 
 
 def released(architecture: str, dataset: str) -> Path:
@@ -197,6 +200,11 @@ def released(architecture: str, dataset: str) -> Path:
     for entry in manifest():
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
             return file_of(entry)
+    if not (RELEASED / MANIFEST).is_file():
+        raise ValueError(
+            f"No weights of {architecture} for {dataset}: this copy of allconv came "
+            f"without {RELEASED / MANIFEST}. Install its wheel, or work in a checkout."
+        )
     raise ValueError(
         f"No weights of {architecture} for {dataset} are released. Train them, or use "
         "weights=None or a file."

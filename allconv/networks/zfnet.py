@@ -1,7 +1,8 @@
-"""Keras builders of ZFNet, AlexNet and the ablations of ZFNet's Table 3."""
+"""Keras layers of ZFNet, AlexNet and the ablations of ZFNet's Table 3.
 
-from collections.abc import Callable
-from pathlib import Path
+Layers are named `conv1` ... `conv5`, `fc6`, `fc7` and `predictions`, as the paper
+numbers them, and `pool1`, `norm1`, ... after the layer that they follow.
+"""
 
 import keras
 from keras import layers
@@ -10,103 +11,58 @@ from allconv.layers.grouped_conv import GroupedConv2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization, MaxRMS
 from allconv.networks import zfnet_rows
 from allconv.networks.builders import (
-    check_common,
-    count_classes,
-    finish,
-    named_builder,
+    Initializer,
+    Options,
+    builder,
     own_initializer,
-    pool_map,
 )
+from allconv.networks.builders import build as build  # for all families alike
 
 
-def build(
-    name: str,
-    *,
-    include_top: bool = True,
-    weights: str | Path | None = None,
-    input_shape: tuple[int, int, int] | None = None,
-    pooling: str | None = None,
-    classes: int | None = None,
-    classifier_activation: str | None = "softmax",
-    model_name: str | None = None,
-    dropout: float = 1.0,
-    kernel_initializer: str | None = None,
-    norm: str = "none",
-) -> keras.Model:
-    """Build ZFNet, AlexNet or an ablation of either.
-
-    Args:
-        name: One of `zfnet_rows.NAMES`, e.g. `"zfnet"` or `"zfnet_32_no_3_4"`.
-        include_top: Whether to end in the dense layers and class scores. False ends
-            at `pool5`.
-        weights: None (random), `"cifar10"` or `"cifar100"` (released with this
-            project), or the path of a weight file.
-        input_shape: `(height, width, channels)`; None: the network's own, 3 channels.
-        pooling: With `include_top=False`: None (a map), `"avg"` or `"max"` (a vector).
-        classes: Number of classes; None: those of the data set that `weights` names,
-            else 1000, or 10 for the `_32` networks.
-        classifier_activation: `"softmax"`, or None for the logits.
-        model_name: Name of the Keras model; None: `name`.
-        dropout: Factor on the dropout of 0.5 behind dense layers.
-        kernel_initializer: Keras initialiser; None: the network's own (`Network.std`,
-            `Conv.std`).
-        norm: `"none"`: these networks have local response normalisation instead.
-
-    Returns:
-        An uncompiled functional `keras.Model`. Layers are named `conv1` ... `conv5`,
-        `fc6`, `fc7` and `predictions`, as the paper numbers them, and `pool1`,
-        `norm1`, ... after the layer that they follow.
-
-    Raises:
-        ValueError: If an argument is not one of the above, or the input is too small.
-    """
-    network = zfnet_rows.get(name)
-    classes = count_classes(classes, weights, network.classes)
-    shape: tuple = tuple(input_shape or (network.input_size, network.input_size, 3))
-    _check(name, shape, include_top, pooling, classes, dropout, norm)
-
-    def initializer(std=network.std):
-        if kernel_initializer is not None:
-            return own_initializer(kernel_initializer)
-        if std is None:
-            return keras.initializers.HeNormal()
-        return keras.initializers.RandomNormal(stddev=std)
-
-    inputs = x = keras.Input(shape, name="images")
+def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
+    """All rows to `pool5`."""
+    network = zfnet_rows.get(options.network)
     for row in network.rows:
-        if isinstance(row, zfnet_rows.Dense):
-            continue
         if isinstance(row, zfnet_rows.Norm):
             x = LocalResponseNormalization(name=row.name)(x)
         elif isinstance(row, zfnet_rows.Pool):
             x = layers.MaxPooling2D(3, 2, padding=row.padding, name=row.name)(x)
-        else:
-            start = initializer(row.std or network.std)
-            x = _convolve(x, row, start, network.max_rms)
+        elif isinstance(row, zfnet_rows.Conv):
+            x = _convolve(x, row, _initializer(options, row.std), network.max_rms)
+    return x
 
-    if include_top:
-        x = layers.Flatten(name="flatten")(x)
-        for row in network.rows:
-            if isinstance(row, zfnet_rows.Dense):
-                x = layers.Dense(
-                    row.units,
-                    activation="relu",
-                    kernel_initializer=initializer(),
-                    name=row.name,
-                )(x)
-                if dropout:
-                    label = row.name.replace("fc", "dropout")
-                    x = layers.Dropout(0.5 * dropout, name=label)(x)
-        x = layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=initializer(),
-            dtype="float32",
-            name="predictions",
-        )(x)
-    elif pooling:
-        x = pool_map(x, pooling)
-    return finish(keras.Model(inputs, x, name=model_name or name), name, weights)
+
+def top(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
+    """The dense layers; behind each but the last, dropout of 0.5."""
+    x = layers.Flatten(name="flatten")(x)
+    for row in zfnet_rows.get(options.network).rows:
+        if isinstance(row, zfnet_rows.Dense):
+            x = layers.Dense(
+                row.units,
+                activation="relu",
+                kernel_initializer=_initializer(options),
+                name=row.name,
+            )(x)
+            if options.dropout:
+                label = row.name.replace("fc", "dropout")
+                x = layers.Dropout(0.5 * options.dropout, name=label)(x)
+    return layers.Dense(
+        options.classes,
+        activation=options.classifier_activation,
+        kernel_initializer=_initializer(options),
+        dtype="float32",
+        name="predictions",
+    )(x)
+
+
+def _initializer(options: Options, std: float | None = None) -> Initializer:
+    """The initialiser asked for; else of this spread, or the network's, or He's."""
+    if options.kernel_initializer is not None:
+        return own_initializer(options.kernel_initializer)
+    std = std or zfnet_rows.get(options.network).std
+    if std is None:
+        return keras.initializers.HeNormal()
+    return keras.initializers.RandomNormal(stddev=std)
 
 
 def _convolve(x, row, initializer, max_rms):
@@ -127,33 +83,7 @@ def _convolve(x, row, initializer, max_rms):
     )(x)
 
 
-def _check(name, input_shape, include_top, pooling, classes, dropout, norm) -> None:
-    check_common(input_shape, include_top, pooling, classes, dropout)
-    if None in input_shape:
-        raise ValueError(
-            "`input_shape` should be (height, width, channels), all known. "
-            f"Received: input_shape={input_shape}"
-        )
-    for n in input_shape[:2]:
-        if min(zfnet_rows.map_sizes(name, n).values()) < 1:
-            raise ValueError(
-                f"{name} is made for images of {zfnet_rows.get(name).input_size} "
-                f"pixels; these are too small. Received: input_shape={input_shape}"
-            )
-    if norm != "none":
-        raise ValueError(
-            f"{name} has local response normalisation: `norm` should be 'none'. "
-            f"Received: norm={norm!r}"
-        )
-
-
-def _builder(key: str, title: str) -> Callable[..., keras.Model]:
-    """The `keras.applications`-style builder of one row of `zfnet_rows`."""
-    doc = f"Build `{key}`; arguments as for `zfnet.build`."
-    return named_builder(build, key, title, doc)
-
-
-ZFNet = _builder("zfnet", "ZFNet")
-AlexNet = _builder("alexnet", "AlexNet")
-ZFNet32 = _builder("zfnet_32", "ZFNet32")
-AlexNet32 = _builder("alexnet_32", "AlexNet32")
+ZFNet = builder("zfnet", "ZFNet", "ZFNet (Figure 3)")
+AlexNet = builder("alexnet", "AlexNet", "AlexNet")
+ZFNet32 = builder("zfnet_32", "ZFNet32", "ZFNet for 32 x 32 images")
+AlexNet32 = builder("alexnet_32", "AlexNet32", "AlexNet for 32 x 32 images")

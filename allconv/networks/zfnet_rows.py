@@ -191,3 +191,11 @@ def map_sizes(name: str, size: int | None = None) -> dict[str, int]:
         n = row.size(n) if n > 0 else 0
         sizes[row.name] = n
     return sizes
+
+
+def smallest_input(name: str) -> int:
+    """The least input width, in pixels, that leaves a position at every row."""
+    n = 1
+    while min(map_sizes(name, n).values()) < 1:
+        n += 1
+    return n

@@ -101,7 +101,7 @@ WHITENING = replace(
 
 _ROWS = (
     # Table 3: twelve networks on CIFAR-10, no augmentation.
-    *(replace(PAPER, name=n, architecture=n) for n in all_cnn_rows.NAMES[:12]),
+    *(replace(PAPER, name=n, architecture=n) for n in all_cnn_rows.TABLE_3),
     # Table 4: All-CNN-C on CIFAR-10 with augmentation; and on CIFAR-100.
     replace(PAPER, name="all_cnn_c_augmented", augmentation="paper"),
     replace(PAPER, name="all_cnn_c_cifar100", dataset="cifar100"),
@@ -190,7 +190,7 @@ _ROWS = (
     # Table 3 again, at a price that two cores can pay.
     *(
         replace(BUDGET, name=f"{name}_budget", architecture=name)
-        for name in all_cnn_rows.NAMES[:12]
+        for name in all_cnn_rows.TABLE_3
     ),
     # Table 1 of Ye et al.: one epoch with the settings of the authors' main.py.
     *(

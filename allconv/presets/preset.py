@@ -1,13 +1,11 @@
-"""What a training recipe is: `Preset`, its fields and what they may be."""
+"""What a training recipe is: `Preset` and its fields."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from allconv.core.checks import check_choice
-from allconv.data.augmentation import AUGMENTATIONS
-from allconv.data.preprocessing import KINDS
-from allconv.networks import all_cnn_rows
-from allconv.networks.registry import NORMS
+from allconv.presets import limits
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Preset:
     Attributes:
         name: What the command line, records and tables call it.
         architecture: One of `registry.NAMES`.
-        dataset: One of `data.NAMES`.
+        dataset: One of `datasets.NAMES`.
         preprocessing: `"gcn_zca"` (the paper's) or `"mean_std"`.
         augmentation: One of `AUGMENTATIONS`.
         windows: `(epoch, size)` pairs, the first of epoch 0: from that epoch on, train
@@ -39,12 +37,14 @@ class Preset:
         weight_decay: Caffe's: this times the weight is added to the gradient, of
             kernels and biases alike.
         dropout: Factor on the architecture's dropout rates.
-        initializer: Keras initialiser of the kernels; None: the network's own. Not in
-            the paper; `"lecun_uniform"` is Caffe's `xavier`.
+        initializer: Keras initialiser of the kernels, by name; None: the network's
+            own. Not in the paper; `"lecun_uniform"` is Caffe's `xavier`.
         score_bias: Where the class scores start: above 0, at this for every image
             (kernel 0), so that no rectified score is off from the start; 0: wherever
             `initializer` has it. Of the All-CNN networks only.
-        norm: `"none"` (the paper's), `"batch"` or `"deconv"`; see `all_cnn.build`.
+        norm: `"none"` (the paper's), `"batch"` or `"deconv"`; see `builders.ARGUMENTS`.
+        norm_options: Arguments for the layers of that norm, e.g. `{"iterations": 7}`;
+            see `registry.NORM_OPTIONS`.
         label_smoothing: From 0 to 1.
         train_size: Train on the first so many images only; None: on all.
         hold_out: Keep so many training images back and measure on them, not on the
@@ -80,18 +80,26 @@ class Preset:
     validate_every: int = 1
     precision: str = "float32"
     jit_compile: bool = False
+    norm_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def as_dict(self) -> dict:
-        """The fields as JSON would give them back."""
-        return json.loads(json.dumps(asdict(self)))
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON would give them back, `norm_options` only if not empty.
+
+        Records from before there were any are thus of the same recipe.
+        """
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if options := values.pop("norm_options"):
+            values["norm_options"] = dict(options)
+        return json.loads(json.dumps(values))
 
 
-def complete(fields: dict) -> dict:
+def complete(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored preset's fields; one that an older version lacks has its default.
 
     One that this version lacks stays, so that the recipe equals none of this version.
     """
-    return Preset("", "").as_dict() | fields
+    filled = Preset("", "").as_dict() | dict(stored)
+    return {k: v for k, v in filled.items() if k != "norm_options" or v}
 
 
 def shorten(preset: Preset, epochs: int) -> Preset:
@@ -118,93 +126,8 @@ def check(preset: Preset) -> None:
     """Refuse a preset that no run can follow.
 
     Raises:
-        ValueError: Naming the field, what it should be and what it is.
+        ValueError: Naming the field, what it should be and what it is, in one line.
     """
-    for field, allowed in (
-        ("augmentation", tuple(AUGMENTATIONS)),
-        ("schedule", ("steps", "linear", "cosine")),
-        ("preprocessing", tuple(KINDS)),
-        ("norm", NORMS),
-        # float16 needs a loss scale, whose skipped steps no epoch could account for.
-        ("precision", ("float32", "mixed_bfloat16")),
-    ):
-        check_choice(field, getattr(preset, field), allowed)
-    for field, low, high in (
-        ("epochs", 1, 1e6),
-        ("batch_size", 1, 1e6),
-        ("learning_rate", 0, 1e3),
-        ("momentum", 0, 1),
-        ("muon", 0, 1e3),
-        ("weight_decay", 0, 1),
-        ("warmup", 0, 1),
-        ("dropout", 0, 1),
-        ("score_bias", 0, 1e3),
-        ("label_smoothing", 0, 1),
-        ("hold_out", 0, 49_999),
-        ("validate_every", 0, 1e6),
-    ):
-        value = getattr(preset, field)
-        if not _is_number(value) or not low <= value <= high:
-            raise ValueError(
-                f"`{field}` should be a number from {low} to {high:g}. "
-                f"Received: {value!r}"
-            )
-    for field in ("epochs", "batch_size", "hold_out", "validate_every", "train_size"):
-        value = getattr(preset, field)
-        if value is not None and type(value) is not int:
-            raise ValueError(f"`{field}` should be an integer. Received: {value!r}")
-    for field in ("nesterov", "jit_compile"):
-        value = getattr(preset, field)
-        if type(value) is not bool:
-            raise ValueError(f"`{field}` should be true or false. Received: {value!r}")
-    if not all(_is_number(m) and 0 <= m < 1e6 for m in preset.milestones):
-        raise ValueError(
-            f"`milestones` should be epochs, from 0. Received: {preset.milestones!r}"
-        )
-    pairs = all(isinstance(w, tuple | list) and len(w) == 2 for w in preset.windows)
-    epochs = [epoch for epoch, _ in preset.windows] if pairs else [-1]
-    if epochs and (epochs[0] != 0 or epochs != sorted(set(epochs))):
-        raise ValueError(
-            "`windows` should be (epoch, size) pairs in order, the first of epoch 0. "
-            f"Received: {preset.windows!r}"
-        )
-    for field, value in asdict(preset).items():
-        try:
-            json.dumps(value)
-        except TypeError as error:
-            raise ValueError(
-                f"`{field}` should be what a record can hold. Received: {value!r} "
-                f"({error})"
-            ) from error
-    if preset.score_bias and preset.architecture not in all_cnn_rows.NAMES:
-        raise ValueError(
-            "`score_bias` is for the networks whose class scores are rectified, "
-            f"{', '.join(all_cnn_rows.NAMES)}. "
-            f"Received: architecture={preset.architecture!r}"
-        )
-    if preset.muon and not (
-        preset.architecture in all_cnn_rows.NAMES
-        and preset.norm == "batch"
-        and preset.momentum
-    ):
-        raise ValueError(
-            '`muon` is for the All-CNN networks with norm="batch" and some momentum. '
-            f"Received: architecture={preset.architecture!r}, norm={preset.norm!r}, "
-            f"momentum={preset.momentum!r}"
-        )
-    smallest = 1
-    if preset.architecture in all_cnn_rows.NAMES:
-        smallest = all_cnn_rows.smallest_input(preset.architecture)
-    sizes = [size for _, size in preset.windows]
-    if not all(isinstance(n, int) for n in epochs + sizes) or any(
-        not smallest <= size <= 32 for size in sizes
-    ):
-        raise ValueError(
-            f"`windows` should have whole epochs, and sizes from {smallest} pixels, "
-            f"which {preset.architecture} needs, to 32, which all images have. "
-            f"Received: {preset.windows!r}"
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    limits.check_fields(preset)
+    limits.check_images(preset)
+    limits.check_network(preset)

@@ -1,8 +1,10 @@
-"""What a finished run leaves behind: the evidence for a number in a table."""
+"""Records of finished runs as text: the evidence for the numbers in the tables."""
 
 import json
 import time
 
+<<<<<<< HEAD
+=======
 import keras
 import numpy as np
 
@@ -53,6 +55,7 @@ def record(
         "state_sha256": files.digest(state(model), keeper.history),
     }
 
+>>>>>>> 49fdee247c7593c2b10bcedbfbdac9508c23fd56
 
 def to_json(outcome: dict) -> str:
     """JSON with one line an entry, and one line an epoch or a row of a matrix."""

@@ -23,11 +23,12 @@ from allconv.layers.folding import fold
 from allconv.networks import all_cnn_rows, registry, weights
 from allconv.presets.preset import Preset, check, complete
 from allconv.results.evaluation import evaluate
-from allconv.results.records import record, to_json
+from allconv.results.records import to_json
 from allconv.training import checkpoints
 from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
+from allconv.training.outcome import record
 from allconv.training.schedules import schedule
 
 RECORD = "record.json"
@@ -69,7 +70,6 @@ def train(
             record.
     """
     check(preset)
-    registry.check(preset.architecture)
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
@@ -132,6 +132,7 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
             dropout=preset.dropout,
             kernel_initializer=preset.initializer,
             norm=preset.norm,
+            norm_options=preset.norm_options,
         )
     finally:
         keras.config.set_dtype_policy(before)
@@ -148,7 +149,9 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
         if preset.weight_decay and decays:
             # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.
             variable.regularizer = keras.regularizers.L2(preset.weight_decay / 2)
-    descent = (schedule(preset, inputs.steps), preset.momentum, preset.nesterov)
+    # Keras takes a momentum of 0.0, but none of 0.
+    momentum = float(preset.momentum)
+    descent = (schedule(preset, inputs.steps), momentum, preset.nesterov)
     if preset.muon:
         optimizer = Muon(*descent, turning, preset.muon)
     else:

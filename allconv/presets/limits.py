@@ -1,0 +1,180 @@
+"""What a recipe's fields may be, alone and together: what a run can follow."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allconv.data import datasets
+from allconv.data.augmentation import AUGMENTATIONS
+from allconv.data.preprocessing import KINDS
+from allconv.networks import registry
+
+if TYPE_CHECKING:
+    from allconv.presets.preset import Preset
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dataset": datasets.NAMES,
+    "preprocessing": tuple(KINDS),
+    "augmentation": tuple(AUGMENTATIONS),
+    "schedule": ("steps", "linear", "cosine"),
+    "norm": registry.NORMS,
+    # float16 needs a loss scale, whose skipped steps no epoch could account for.
+    "precision": ("float32", "mixed_bfloat16"),
+}
+INTEGERS = {
+    "epochs": (1, 10**6),
+    "batch_size": (1, 10**6),
+    "train_size": (1, 10**6),
+    "hold_out": (0, 10**6),
+    "validate_every": (0, 10**6),
+}
+NUMBERS = {
+    "learning_rate": (0, 1e3),
+    "momentum": (0, 1),
+    "muon": (0, 1e3),
+    "weight_decay": (0, 1),
+    "warmup": (0, 1),
+    "dropout": (0, 1),
+    "score_bias": (0, 1e3),
+    "label_smoothing": (0, 1),
+}
+# Those of Keras that fill a kernel of any rank. Another is looked for in Keras itself.
+INITIALIZERS = (
+    *("glorot_normal", "glorot_uniform", "he_normal", "he_uniform"),
+    *("lecun_normal", "lecun_uniform", "random_normal", "random_uniform"),
+    *("orthogonal", "truncated_normal", "variance_scaling"),
+)
+
+
+def check_fields(preset: Preset) -> None:
+    """Refuse what no field can be, whatever the others are."""
+    if not isinstance(preset.name, str) or not re.fullmatch(
+        r"\w[\w.,=+-]*", preset.name
+    ):
+        raise _refusal(preset, "name", "a word that a folder may be called")
+    network = preset.architecture
+    if not isinstance(network, str) or network not in registry.NAMES:
+        known = "a network that `python -m allconv list` shows"
+        raise _refusal(preset, "architecture", known)
+    for name, allowed in CHOICES.items():
+        value = getattr(preset, name)
+        if not isinstance(value, str) or value not in allowed:
+            raise _refusal(preset, name, f"one of {', '.join(allowed)}")
+    for name, (low, high) in INTEGERS.items():
+        value = getattr(preset, name)
+        if name == "train_size" and value is None:
+            continue
+        if type(value) is not int or not low <= value <= high:
+            raise _refusal(preset, name, f"an integer from {low} to {high}")
+    for name, (lowest, highest) in NUMBERS.items():
+        value = getattr(preset, name)
+        if not _is_number(value) or not lowest <= value <= highest:
+            raise _refusal(preset, name, f"a number from {lowest} to {highest:g}")
+    for name in ("nesterov", "jit_compile"):
+        if type(getattr(preset, name)) is not bool:
+            raise _refusal(preset, name, "true or false")
+    milestones = preset.milestones
+    if not isinstance(milestones, tuple | list) or not all(
+        _is_number(m) and 0 <= m < 1e6 for m in milestones
+    ):
+        raise _refusal(preset, "milestones", "epochs, from 0")
+    if not _fills_kernels(preset.initializer):
+        what = "None, or the name of a Keras initialiser that fills any kernel"
+        raise _refusal(preset, "initializer", what)
+
+
+def check_images(preset: Preset) -> None:
+    """Refuse to train on images that there are not."""
+    images = datasets.TRAINING_IMAGES[preset.dataset]
+    least = 2 if preset.preprocessing == "gcn_zca" else 1  # for a covariance
+    if preset.hold_out > images - least:
+        raise _refusal(
+            preset,
+            "hold_out",
+            f"{images - least} at most, so that {least} of the {images} training "
+            f"images of {preset.dataset} are left",
+        )
+    images -= preset.hold_out
+    if preset.train_size is not None:
+        if not least <= preset.train_size <= images:
+            raise _refusal(preset, "train_size", f"from {least} to {images}")
+        images = preset.train_size
+    if preset.batch_size > images:
+        raise _refusal(
+            preset, "batch_size", f"from 1 to the {images} images that are trained on"
+        )
+
+
+def check_network(preset: Preset) -> None:
+    """Refuse what the family of the network cannot bear."""
+    name, family = preset.architecture, registry.family(preset.architecture)
+    registry.check_norm(name, preset.norm, preset.norm_options)
+    registry.check_size(name, datasets.SIZE, "architecture", name)
+    windows = preset.windows
+    if not isinstance(windows, tuple | list) or not all(
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(type(n) is int for n in pair)
+        for pair in windows
+    ):
+        raise _refusal(preset, "windows", "(epoch, size) pairs of integers")
+    epochs = [epoch for epoch, _ in windows]
+    if epochs and (epochs[0] != 0 or epochs != sorted(set(epochs))):
+        raise _refusal(
+            preset, "windows", "(epoch, size) pairs in order, the first of epoch 0"
+        )
+    if windows and not family.sizes_change:
+        raise _refusal(
+            preset, "windows", f"empty for {name}, which takes images of one size"
+        )
+    smallest = family.smallest_input(name)
+    if not all(smallest <= size <= datasets.SIZE for _, size in windows):
+        raise _refusal(
+            preset,
+            "windows",
+            f"of sizes from {smallest} pixels, which {name} needs, to {datasets.SIZE}, "
+            "which all images have",
+        )
+    if preset.score_bias and not family.score_bias:
+        raise _refusal(
+            preset, "score_bias", f"0 for {name}, whose class scores are not rectified"
+        )
+    if preset.muon and not (family.muon and preset.norm == "batch" and preset.momentum):
+        raise _refusal(
+            preset,
+            "muon",
+            '0, but for All-CNN networks with norm="batch" and some momentum',
+            "architecture",
+            "norm",
+            "momentum",
+        )
+
+
+def _refusal(preset: Preset, name: str, words: str, *others: str) -> ValueError:
+    """`name` should be `words`; received were its value and those of the others."""
+    received = (f"{one}={getattr(preset, one)!r}" for one in (name, *others))
+    line = f"`{name}` should be {words}. Received: {', '.join(received)}"
+    return ValueError(" ".join(line.split()))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _fills_kernels(initializer: object) -> bool:
+    """Whether a field names an initialiser of convolutions and of dense layers."""
+    if not isinstance(initializer, str):
+        return initializer is None
+    if initializer in INITIALIZERS:
+        return True
+    from keras import initializers  # and TensorFlow, which tables do without
+
+    try:
+        draw = initializers.get(initializer)
+        drawn = [np.asarray(draw(shape)) for shape in ((1, 1, 2, 2), (2, 2))]
+    except Exception:  # of an initialiser that may be anyone's
+        return False
+    return all(bool(np.isfinite(kernel).all()) for kernel in drawn)
