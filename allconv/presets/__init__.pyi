@@ -1,24 +1,14 @@
 from . import (
     catalogue as catalogue,
-)
-from . import (
     preset as preset,
 )
 from .catalogue import (
     PRESETS as PRESETS,
-)
-from .catalogue import (
     get as get,
 )
 from .preset import (
     Preset as Preset,
-)
-from .preset import (
     check as check,
-)
-from .preset import (
     complete as complete,
-)
-from .preset import (
     shorten as shorten,
 )

@@ -1,9 +1,5 @@
 from . import (
     explanation as explanation,
-)
-from . import (
     gallery as gallery,
-)
-from . import (
     units as units,
 )

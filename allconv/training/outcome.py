@@ -1,7 +1,5 @@
 """What a finished run leaves behind, as a record."""
 
-import datetime
-
 import keras
 import numpy as np
 
@@ -48,6 +46,6 @@ def record(
         "history": keeper.history,
         "environment": {k: v for k, v in keeper.made_with.items() if k != "commit"},
         "commit": keeper.made_with["commit"],
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "state_sha256": files.digest(state(model), keeper.history),
     }
