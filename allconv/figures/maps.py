@@ -10,7 +10,7 @@ function returns the limits it used, for the caption. Figures are plain
     figure.savefig("rules.png")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -245,27 +245,27 @@ def filters(
     return _figure(grid, inches=0.5), limit
 
 
-def _texts(limits):
+def _texts(limits: Iterable[float]) -> list[str]:
     return [f"±{limit:.2g}" for limit in limits]
 
 
-def _ranges(limits):
+def _ranges(limits: np.ndarray) -> list[str]:
     """A note for each column of maps that have limits of their own."""
     ends = ((f"{c.min():.2g}", f"{c.max():.2g}") for c in limits.T)
     return ["±" + "–".join(dict.fromkeys(pair)) for pair in ends]
 
 
 def _figure(
-    tiles,
+    tiles: np.ndarray,
     *,
-    column_titles=(),
-    row_titles=None,
-    row_notes=None,
-    column_notes=None,
-    block=1,
-    inches=1.0,
-    below=0.0,
-):
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] | None = None,
+    row_notes: Sequence[str] | None = None,
+    column_notes: Sequence[str] | None = None,
+    block: int = 1,
+    inches: float = 1.0,
+    below: float = 0.0,
+) -> Figure:
     """One picture of a grid of tiles `(rows, columns, height, width, 3)`, with titles.
 
     `block` rows belong together and have one title; their note stands to the right of
@@ -305,7 +305,7 @@ def _figure(
     return figure
 
 
-def _mosaic(tiles, block):
+def _mosaic(tiles: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Set tiles in a white canvas; also return the centres of rows and columns."""
     rows, columns, height, width, channels = tiles.shape
     gap = round(0.06 * width)
@@ -318,7 +318,7 @@ def _mosaic(tiles, block):
     return canvas, y + (height - 1) / 2, x + (width - 1) / 2
 
 
-def _curves(figure, scores):
+def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     """Similarity to the trained map, each step below its column of the strip."""
     strip = figure.axes[0]
     steps = strip.get_xticks()[2:]  # after the image and the trained map
@@ -344,7 +344,7 @@ def _curves(figure, scores):
         axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=7, ha="right")
 
 
-def _pictures(name, images):
+def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     """Images as floats from 0 to 1, in three channels."""
     images = np.asarray(images)
     if images.dtype == np.uint8:
@@ -358,7 +358,7 @@ def _pictures(name, images):
     return _rgb(images)
 
 
-def _rgb(images):
+def _rgb(images: np.ndarray) -> np.ndarray:
     if images.shape[-1] == 1:
         return np.repeat(images, 3, axis=-1)
     if images.shape[-1] == 3:
@@ -366,7 +366,7 @@ def _rgb(images):
     raise ValueError(f"Images have 1 or 3 channels. Received: shape {images.shape}")
 
 
-def _same_shape(name, images, other, maps):
+def _same_shape(name: str, images: np.ndarray, other: str, maps: np.ndarray) -> None:
     if np.shape(images) != np.shape(maps):
         raise ValueError(
             f"`{other}` should be shaped as `{name}`, {np.shape(images)}. "
