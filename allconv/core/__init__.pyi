@@ -5,7 +5,13 @@ from . import (
     files as files,
 )
 from . import (
+    machine as machine,
+)
+from . import (
     runtime as runtime,
+)
+from . import (
+    waiting as waiting,
 )
 from .files import (
     DamagedFileError as DamagedFileError,

@@ -11,10 +11,19 @@ from . import (
     datasets as datasets,
 )
 from . import (
+    own as own,
+)
+from . import (
+    pickled as pickled,
+)
+from . import (
     preprocessing as preprocessing,
 )
 from . import (
     shapes as shapes,
+)
+from . import (
+    whitenings as whitenings,
 )
 from .augmentation import (
     AUGMENTATIONS as AUGMENTATIONS,

@@ -2,7 +2,13 @@ from . import (
     catalogue as catalogue,
 )
 from . import (
+    limits as limits,
+)
+from . import (
     preset as preset,
+)
+from . import (
+    preset_file as preset_file,
 )
 from .catalogue import (
     PRESETS as PRESETS,
