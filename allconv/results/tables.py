@@ -173,7 +173,8 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     parameters = {}
     for record in records:
         recipe = complete(record["preset"])
-        parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
+        if recipe["dataset"] not in datasets.NAMES:
+            parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
             known.append(recipe)
     out = []
