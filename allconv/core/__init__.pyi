@@ -1,7 +1,9 @@
 from . import (
     checks as checks,
     files as files,
+    machine as machine,
     runtime as runtime,
+    waiting as waiting,
 )
 from .files import (
     DamagedFileError as DamagedFileError,

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from allconv.core import files
-from allconv.core.checks import check_choice
 from allconv.data import datasets
 from allconv.data.preprocessing import GCNZCA, Preprocessor
 from allconv.networks import places
@@ -38,7 +37,7 @@ def save(
         model: The network, trained.
         architecture: Its name in `registry.NAMES`.
         preprocessor: The fitted preprocessing it was trained with.
-        dataset: One of `data.NAMES`.
+        dataset: One of `data.NAMES`, or the path of your own.
         meta: Further facts, as JSON can hold: preset, seed, error.
         dtype: Of the stored weights: `"float32"` or `"float16"`.
         shared: A file of `save_preprocessing` in the same folder, which holds the
@@ -48,7 +47,8 @@ def save(
         ValueError: If a weight is not finite, or not in that dtype, or there is no such
             data set.
     """
-    check_choice("dataset", dataset, datasets.NAMES)
+    datasets.check("dataset", dataset)
+    names = meta.get("class_names") or datasets.class_names(dataset)
     with np.errstate(over="ignore"):
         arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
     if not all(np.isfinite(a).all() for a in arrays.values()):
@@ -60,10 +60,12 @@ def save(
     facts = {
         "architecture": architecture,
         "dataset": dataset,
-        "classes": len(datasets.CLASS_NAMES[dataset]),
+        "classes": len(names),
         "input_shape": list(model.input_shape[1:]),
         "preprocessing": preprocessor.name,
     }
+    if dataset not in datasets.NAMES:
+        facts["class_names"] = names
     files.write(path, arrays, facts | meta)
 
 

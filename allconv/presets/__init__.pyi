@@ -2,6 +2,7 @@ from . import (
     catalogue as catalogue,
     limits as limits,
     preset as preset,
+    preset_file as preset_file,
 )
 from .catalogue import (
     PRESETS as PRESETS,

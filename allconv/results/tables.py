@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allconv.core.checks import check_choice
+from allconv.core.checks import check_choice, nearest
+from allconv.data import datasets
 from allconv.networks import all_cnn_rows
 from allconv.presets import catalogue
 from allconv.presets.preset import complete
@@ -20,6 +21,9 @@ COLUMNS = (
     *("network", "recipe", "epochs", "parameters"),
     *("paper error %", "our error %", "n", "diverged", "minutes"),
 )
+
+BRIEF = ("network", "recipe", "epochs", "paper error %", "our error %", "n")
+"""What fits the width of a page."""
 
 # name -> (title, data set, whether augmented, published errors by network)
 TABLES = {
@@ -125,17 +129,33 @@ def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     return Summary.of(followed(records, recipe))
 
 
-def title(name: str) -> str:
-    """What one of `TABLES` is of.
+def title(name: str, records: Iterable[dict] = ()) -> str:
+    """What one of `TABLES`, or the table of your own data set, is of.
+
+    Args:
+        name: A table's, or the path or title of a data set that a record is of.
+        records: Of `read`.
 
     Raises:
         ValueError: If there is none of that name.
     """
-    if name not in TABLES:
+    if name in TABLES:
+        return TABLES[name][0]
+    if _own(name, records) is None:
         raise ValueError(
-            f"There is no table {name!r}. The tables are {', '.join(TABLES)}."
+            f"There is no table {name!r}{nearest(name, TABLES)}. The tables are "
+            f"{', '.join(TABLES)}, and those of your own data sets that have records."
         )
-    return TABLES[name][0]
+    return datasets.title(name)
+
+
+def _own(name: str, records: Iterable[dict]) -> str | None:
+    """The path, as a record has it, of your own data set of that path or title."""
+    for record in records:
+        path = record["preset"]["dataset"]
+        if path not in datasets.NAMES and name in (path, datasets.title(path)):
+            return path
+    return None
 
 
 def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
@@ -144,14 +164,25 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     Every preset has a row, run or not; so has every other recipe that has a record. One
     that has a preset's name and other fields, by an older version, say, is starred.
     """
-    title(name)  # refuses what there is not
-    _, dataset, augmented, published = TABLES[name]
+    title(name, records)  # refuses what there is not
+    if name in TABLES:
+        _, dataset, augmented, published = TABLES[name]
+    else:
+        dataset, augmented, published = _own(name, records), None, {}
     known = [preset.as_dict() for preset in catalogue.PRESETS.values()]
-    for recipe in (complete(record["preset"]) for record in records):
+    parameters = {}
+    for record in records:
+        recipe = complete(record["preset"])
+        if recipe["dataset"] not in datasets.NAMES:
+            parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
             known.append(recipe)
     out = []
-    mine = [p for p in known if p["architecture"] in all_cnn_rows.NAMES]
+    mine = [
+        p
+        for p in known
+        if name not in TABLES or p["architecture"] in all_cnn_rows.NAMES
+    ]
     for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
@@ -165,7 +196,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
             preset["architecture"],
             preset["name"] + "*" * other,
             str(preset["epochs"]),
-            f"{_parameters(preset):,}",
+            f"{_parameters(preset, parameters):,}",
             ""
             if number is None
             else f"{number.value:.2f}{'' if number.confirmed else ' ?'}",
@@ -179,23 +210,42 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
 
 
 def _order(preset: dict) -> tuple:
+    names = (*all_cnn_rows.NAMES, preset["architecture"])
     return (
-        all_cnn_rows.NAMES.index(preset["architecture"]),
+        names.index(preset["architecture"]),
         -preset["epochs"],
         preset["name"],
     )
 
 
-def _parameters(preset: dict) -> int:
+def _parameters(preset: dict, recorded: dict[str, int]) -> int:
     """Weights and biases by arithmetic, so that a table needs no model built."""
+    if preset["dataset"] not in datasets.NAMES:
+        return recorded[json.dumps(preset, sort_keys=True)]
     classes = 100 if preset["dataset"] == "cifar100" else 10
     return all_cnn_rows.count_parameters(preset["architecture"], classes)
 
 
-def render(table: list[dict[str, str]], style: str = "text") -> str:
-    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`."""
+def render(
+    table: list[dict[str, str]],
+    style: str = "text",
+    columns: Sequence[str] = COLUMNS,
+) -> str:
+    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`.
+
+    Args:
+        table: Of `rows`.
+        style: A key of `STYLES`.
+        columns: Of `COLUMNS`, in the order wanted; network and recipe come first.
+
+    Raises:
+        ValueError: If there is no such style or column.
+    """
     check_choice("style", style, STYLES)
-    return STYLES[style]([list(COLUMNS)] + [list(row.values()) for row in table])
+    for column in columns:
+        check_choice("columns", column, COLUMNS)
+    lines = [[row[column] for column in columns] for row in table]
+    return STYLES[style]([list(columns), *lines])
 
 
 def _text(lines: list[list[str]]) -> str:
@@ -207,7 +257,7 @@ def _text(lines: list[list[str]]) -> str:
         ).rstrip()
         for line in lines
     )
-    starred = any(line[1].endswith("*") for line in lines)
+    starred = any(cell.endswith("*") for line in lines for cell in line)
     return text + "\n\n* an earlier recipe that had this name" * starred
 
 
@@ -227,7 +277,7 @@ def _latex(lines: list[list[str]]) -> str:
         + r" \\"
         for line in lines
     ]
-    head = [r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}", r"\hline"]
+    head = [r"\begin{tabular}{ll" + "r" * (len(lines[0]) - 2) + "}", r"\hline"]
     return "\n".join(
         [*head, body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
     )

@@ -70,6 +70,11 @@ def train(
             record.
     """
     check(preset)
+    if tf.distribute.has_strategy():
+        raise RuntimeError(
+            "`train` should be called outside any `tf.distribute` strategy's scope: it "
+            "builds its network and optimiser for one device. Leave the `with`."
+        )
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
