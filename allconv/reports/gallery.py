@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -264,7 +265,8 @@ def _runs(records: list[dict]) -> str:
             alike.setdefault(key, {})[_label(record)] = (epochs, values)
     out = []
     for (dataset, augmentation, epochs), curves in sorted(alike.items()):
-        title = f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
+        where = TITLES.get(dataset, dataset)
+        title = f"{where}, {epochs} epochs, augmentation: {augmentation}"
         alt = f"Test accuracy over epochs: {title}: {', '.join(curves)}"
         figure = _svg(runs.learning_curves(curves), alt, "curves")
         out.append(f"<h3>{html.escape(title)}</h3>{_scrolled(figure, title)}")
@@ -282,7 +284,9 @@ def _run(record: dict) -> str:
     if curves:
         figure = runs.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
-    names = datasets.CLASS_NAMES[record["preset"]["dataset"]]
+    names = datasets.CLASS_NAMES.get(record["preset"]["dataset"], ())
+    if len(names) != len(record["confusion"]):
+        names = [str(i) for i in range(len(record["confusion"]))]
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = runs.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
@@ -294,7 +298,8 @@ def _run(record: dict) -> str:
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "
-        f"{epochs} epoch{'s' * (epochs != 1)}, {record['minutes']:.0f} minutes"
+        f"{html.escape(str(epochs))} epoch{'s' * (epochs != 1)}, "
+        f"{record['minutes']:.0f} minutes"
         f'</summary><div class="figures">{pictures}</div></details>'
     )
 
@@ -304,7 +309,7 @@ def _label(record: dict) -> str:
 
 
 def _curve(record: dict, key: str) -> tuple[list[int], list[float]]:
-    rows = [row for row in record["history"] if key in row]
+    rows = [row for row in record["history"] if math.isfinite(row.get(key, math.nan))]
     return [row["epoch"] for row in rows], [100 * row[key] for row in rows]
 
 
