@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from allconv.core import files
-from allconv.core.checks import check_choice
+from allconv.core.checks import check_choice, check_fields
 from allconv.data import datasets
+from allconv.networks import facts
 
 RELEASED = Path(__file__).resolve().parents[2] / "weights"
 MANIFEST = "manifest.json"
@@ -44,8 +45,8 @@ def save(
             preprocessing in place of this one; its SHA-256 is noted.
 
     Raises:
-        ValueError: If a weight is not finite, or not in that dtype, or there is no such
-            data set.
+        ValueError: If a weight is not finite, or not in that dtype, or a fact is none
+            that `read` takes.
     """
     check_choice("dataset", dataset, datasets.NAMES)
     with np.errstate(over="ignore"):
@@ -56,14 +57,15 @@ def save(
         arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
     else:
         meta = meta | {"shared": {"file": shared.name, "sha256": sha256(shared)}}
-    facts = {
+    meta = {
         "architecture": architecture,
         "dataset": dataset,
         "classes": len(datasets.CLASS_NAMES[dataset]),
         "input_shape": list(model.input_shape[1:]),
         "preprocessing": preprocessor.name,
-    }
-    files.write(path, arrays, facts | meta)
+    } | meta
+    facts.check(meta)
+    files.write(path, arrays, meta)
 
 
 def save_preprocessing(path: Path, preprocessor: object) -> None:
@@ -73,16 +75,28 @@ def save_preprocessing(path: Path, preprocessor: object) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays and the facts of a file of `save`.
+    """The arrays and the `facts.Facts` of a file of `save`.
+
+    A released file is compared with its SHA-256 in the manifest.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedFileError: If it is not whole, or not a weight file.
+        DamagedFileError: If it is not whole, or not a weight file; names the field.
     """
-    arrays, meta = files.read(path)
-    if "architecture" not in meta or "preprocessing" not in meta:
+    arrays, meta = files.read(path, _on_record(path))
+    if not isinstance(meta, dict) or not {"architecture", "preprocessing"} <= {*meta}:
         raise files.DamagedFileError(
             f"{path} is no weight file of this project; perhaps it is a checkpoint."
+        )
+    try:
+        facts.check(meta)
+        for name, array in arrays.items():
+            facts.check_array(name, array)
+        if "shared" not in meta:
+            facts.check_constants(_own_constants(arrays), meta)
+    except ValueError as error:
+        raise files.DamagedFileError(f"{path} is no sound weight file: {error}") from (
+            error
         )
     return arrays, meta
 
@@ -96,14 +110,24 @@ def preprocessing(
         FileNotFoundError: If they are shared, and their file is not beside it.
         DamagedFileError: If that file is not the one that was written with it.
     """
-    if "shared" in meta:
-        beside = path.with_name(Path(meta["shared"]["file"]).name)
-        return files.read(_verified(beside, meta["shared"]["sha256"]))[0]
-    return {
-        k.removeprefix("preprocessing/"): v
-        for k, v in arrays.items()
-        if k.startswith("preprocessing/")
-    }
+    if "shared" not in meta:
+        return _own_constants(arrays)
+    beside = path.with_name(Path(meta["shared"]["file"]).name)
+    try:
+        constants, _ = files.read(beside, meta["shared"]["sha256"])
+        facts.check_constants(constants, meta)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no file {beside}, which is needed here."
+        ) from None
+    except ValueError as error:
+        raise files.DamagedFileError(f"{beside} does not fit: {error}") from error
+    return constants
+
+
+def _own_constants(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    start = "preprocessing/"
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
 
 def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
@@ -171,19 +195,36 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
 
 
 def manifest() -> list[dict]:
-    """The released files, one dict each; empty where nothing is released."""
+    """The released files, a `facts.Entry` each; empty where nothing is released.
+
+    Raises:
+        ValueError: Naming the file and the field, if it is no manifest.
+    """
     path = RELEASED / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else []
+    try:
+        entries = json.loads(files.read_bytes(path, largest=2**26))
+        check_fields(entries, list[facts.Entry], "entries")
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no manifest of weights: {error}") from error
+    return entries
 
 
 def file_of(entry: dict) -> Path:
-    """The verified path of one entry of the manifest.
+    """The path of one entry of the manifest; `read` verifies it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If its SHA-256 is not the manifest's.
     """
-    return _verified(RELEASED / entry["file"], entry["sha256"])
+    path = RELEASED / Path(entry["file"]).name
+    if sha256(path) != entry["sha256"]:
+        raise files.DamagedFileError(
+            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
+            "the repository."
+        )
+    return path
 
 
 def released(architecture: str, dataset: str) -> Path:
@@ -193,29 +234,32 @@ def released(architecture: str, dataset: str) -> Path:
         ValueError: If there are none.
         DamagedFileError: If the file's SHA-256 is not the manifest's.
     """
-    for entry in manifest():
+    entries = manifest()
+    for entry in entries:
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
             return file_of(entry)
     raise ValueError(
-        f"No weights of {architecture} for {dataset} are released. Train them, or use "
-        "weights=None or a file."
+        f"No weights of {architecture} for {dataset} are released"
+        f"{'' if entries else f' in {RELEASED}'}. Train them, or use weights=None or a "
+        "file."
     )
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(files.read_bytes(path)).hexdigest()
 
 
-def _verified(path: Path, expected: str) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}, which is needed here.")
-    if sha256(path) != expected:
-        raise files.DamagedFileError(
-            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
-            "the repository."
-        )
-    return path
+def _on_record(path: Path) -> str | None:
+    """The SHA-256 that the manifest has of a file; None of one that it does not list.
+
+    What is loaded is compared, since a file may change after its path was verified.
+    """
+    path = Path(path).absolute()
+    if path.parent != RELEASED.absolute():
+        return None
+    listed = {entry["file"]: entry["sha256"] for entry in manifest()}
+    return listed.get(path.name)
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:
