@@ -1,6 +1,7 @@
 """What the command line understands; imports nothing that takes time."""
 
 import argparse
+from typing import Any
 
 from allconv import __version__
 
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _traceback(parser, False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(function: str, name: str, help_: str, **kwargs: str):
+    def command(function: str, name: str, help_: str, **kwargs: Any):
         """A command, done by a function of a module of `allconv.commands`."""
         sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
         sub.set_defaults(command=function)

@@ -1,5 +1,6 @@
 from . import (
     checks as checks,
+    disk as disk,
     files as files,
     machine as machine,
     runtime as runtime,

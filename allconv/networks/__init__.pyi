@@ -5,6 +5,7 @@ from . import (
     classics as classics,
     classics_rows as classics_rows,
     classifier as classifier,
+    facts as facts,
     places as places,
     registry as registry,
     weights as weights,

@@ -49,7 +49,9 @@ def read(path: str | Path) -> Preset:
                 f"{nearest(field, known) or '; the fields are ' + ', '.join(known)}"
             )
     stem = re.sub(r"[^\w.,=+-]|^[^\w]+", "_", path.stem)
-    changes = {"name": stem} | {k: _as_tuple(v) for k, v in fields.items()}
+    changes: dict[str, Any] = {"name": stem} | {
+        k: _as_tuple(v) for k, v in fields.items()
+    }
     return dataclasses.replace(catalogue.get(base), **changes)
 
 

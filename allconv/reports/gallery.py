@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -305,8 +306,9 @@ def _run(record: dict) -> str:
     if curves:
         figure = runs.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
-    known = datasets.CLASS_NAMES.get(record["preset"]["dataset"])
-    names = known or [str(i) for i in range(len(record["confusion"]))]
+    names = datasets.CLASS_NAMES.get(record["preset"]["dataset"], ())
+    if len(names) != len(record["confusion"]):
+        names = [str(i) for i in range(len(record["confusion"]))]
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = runs.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
@@ -318,7 +320,8 @@ def _run(record: dict) -> str:
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "
-        f"{epochs} epoch{'s' * (epochs != 1)}, {record['minutes']:.0f} minutes"
+        f"{html.escape(str(epochs))} epoch{'s' * (epochs != 1)}, "
+        f"{record['minutes']:.0f} minutes"
         f'</summary><div class="figures">{pictures}</div></details>'
     )
 
@@ -328,7 +331,7 @@ def _label(record: dict) -> str:
 
 
 def _curve(record: dict, key: str) -> tuple[list[int], list[float]]:
-    rows = [row for row in record["history"] if key in row]
+    rows = [row for row in record["history"] if math.isfinite(row.get(key, math.nan))]
     return [row["epoch"] for row in rows], [100 * row[key] for row in rows]
 
 

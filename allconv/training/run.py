@@ -25,7 +25,13 @@ from allconv.presets.preset import Preset, check, complete
 from allconv.results.evaluation import evaluate
 from allconv.results.records import to_json
 from allconv.training import checkpoints
-from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
+from allconv.training.callbacks import (
+    DivergedError,
+    Interrupted,
+    Keeper,
+    restore,
+    state,
+)
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
 from allconv.training.outcome import record
@@ -117,7 +123,10 @@ def train(
                 )
             result = evaluate(model, inputs.x_test, inputs.y_test)
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
-        outcome = record(status, identity, keeper, result, inputs.split, model)
+        outcome = record(
+            *(status, identity, keeper, result, inputs.split, model.count_params()),
+            files.digest(state(model), keeper.history),
+        )
         files.write_bytes(folder / RECORD, (to_json(outcome) + "\n").encode())
     if keeper.signum is not None:  # it came after the last step
         raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)
