@@ -1,4 +1,5 @@
 from . import (
+    arrays as arrays,
     checks as checks,
     disk as disk,
     files as files,

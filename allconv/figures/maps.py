@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allconv.core.checks import check_choice
+from allconv.figures.style import in_defaults, legend
 
 SHARES = ("row", "column", "all", "none")
 PAPER = 1.0  # white, between tiles
@@ -34,7 +35,12 @@ def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
 
     Returns:
         A limit above 0, or 0 where there is nothing but zeros.
+
+    Raises:
+        ValueError: If there is an infinity, or nothing but NaN.
     """
+    if np.isinf(maps).any() or (np.size(maps) and np.isnan(maps).all()):
+        raise ValueError("Maps to draw should be finite. Received: NaN or infinity")
     magnitudes = np.abs(maps)
     magnitudes = magnitudes[magnitudes > 0]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
@@ -78,6 +84,7 @@ def shared_limits(
     return limits
 
 
+@in_defaults
 def rule_comparison(
     images: np.ndarray,
     maps: Mapping[str, np.ndarray],
@@ -122,6 +129,7 @@ def rule_comparison(
     return figure, limits
 
 
+@in_defaults
 def top_patches(
     patches: np.ndarray,
     maps: np.ndarray,
@@ -158,6 +166,7 @@ def top_patches(
     return figure, limits[:, 0]
 
 
+@in_defaults
 def sanity_strip(
     images: np.ndarray,
     layers: Sequence[str],
@@ -215,6 +224,7 @@ def sanity_strip(
     return figure, limits
 
 
+@in_defaults
 def filters(
     kernel: np.ndarray, *, columns: int = 12, percentile: float = 100
 ) -> tuple[Figure, float]:
@@ -326,18 +336,19 @@ def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     inch = 1 / figure.get_figheight()
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
     axes.set_xlim(strip.get_xlim())
+    drawn = {}
     for name, score in scores.items():
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
         mean = means.mean(axis=0).filled(np.nan)
         spread = means.std(axis=0, ddof=int(len(means) > 1)).filled(np.nan)
-        axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2, label=name)
+        drawn[name] = axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2)
     axes.axhline(0, color="0.7", lw=0.6)
     axes.axhline(1, color="0.7", lw=0.6)
     axes.set_xticks([])
     axes.set_ylabel("similarity", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower left")
+    legend(axes, drawn, fontsize=7, frameon=False, loc="lower left")
     undefined = np.isnan(next(iter(scores.values())))
     if undefined.any():
         text = f"{undefined.sum()} of {undefined.size} maps are constant and left out"
@@ -349,6 +360,8 @@ def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.dtype == np.uint8:
         images = images / 255
+    elif np.isnan(images).all():
+        raise ValueError(f"`{name}` should hold numbers. Received: nothing but NaN")
     elif np.nanmin(images) < 0 or np.nanmax(images) > 1:
         raise ValueError(
             f"`{name}` should be uint8, or floats from 0 to 1: pictures before "

@@ -17,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from allconv.figures.maps import BEYOND, signed_colours, signed_limit
+from allconv.figures.style import in_defaults, legend
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
@@ -27,6 +28,7 @@ from allconv.probes.patches import crop
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
 
+@in_defaults
 def occlusion_figure(
     pictures: np.ndarray,
     result: Occlusion,
@@ -84,12 +86,13 @@ def occlusion_figure(
         )
         axis = next(cells)
         _show(axis, colours(np.searchsorted(predicted, result.label[i]) % 20))
-        axis.legend(
-            handles=[
-                Patch(color=colours(j % 20), label=class_names[c])
+        legend(
+            axis,
+            {
+                class_names[c]: Patch(color=colours(j % 20))
                 for j, c in enumerate(predicted)
                 if c in result.label[i]
-            ],
+            },
             loc="center left",
             bbox_to_anchor=(1, 0.5),
             fontsize="small",
@@ -101,6 +104,7 @@ def occlusion_figure(
     return figure
 
 
+@in_defaults
 def invariance_figure(
     results: Mapping[str, Invariance], *, relative: bool = False
 ) -> Figure:
@@ -141,6 +145,7 @@ def invariance_figure(
     return figure
 
 
+@in_defaults
 def correspondence_figure(scores: Sequence[Score]) -> Figure:
     """Mean sign distance per part, with one standard deviation (Table 1, Figure 8).
 
@@ -173,6 +178,7 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
     return figure
 
 
+@in_defaults
 def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figure:
     """Images, and below them each part masked with mid-grey (Figure 8).
 
@@ -206,6 +212,7 @@ class Panel(NamedTuple):
     maps: np.ndarray
 
 
+@in_defaults
 def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
     """Projections of the strongest units beside what they saw, as in Figure 2.
 
@@ -247,6 +254,7 @@ def _square(tiles: np.ndarray) -> np.ndarray:
     return canvas[:-seam, :-seam]
 
 
+@in_defaults
 def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     """Two rows per feature map, one column per epoch, as in Figure 4.
 
@@ -285,6 +293,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     return figure
 
 
+@in_defaults
 def filters_figure(
     kernels: Mapping[str, np.ndarray], statistics: Mapping[str, Filters]
 ) -> Figure:

@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of
 from allconv.probes.features import (
     Preprocess,
-    batch_of,
     batches,
     check_maps,
     classes_of,

@@ -24,7 +24,7 @@ from PIL import Image
 
 from allconv.core import files, runtime
 from allconv.data import datasets
-from allconv.figures import maps, runs
+from allconv.figures import maps, runs, style
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
 from allconv.reports.units import RULES, Units, convolutions, look
@@ -205,7 +205,8 @@ def _webp(picture: np.ndarray) -> str:
 def _svg(figure: Figure, alt: str, kind: str) -> str:
     """An image element of a figure, drawn by lines."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with style.defaults():
+        figure.savefig(file, format="svg", metadata={"Date": None})
     uri = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
     return f'<img class="{kind}" loading="lazy" alt="{html.escape(alt)}" src="{uri}">'
 
