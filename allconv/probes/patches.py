@@ -11,7 +11,7 @@ Figure 2 of Zeiler & Fergus).
     patches = crop(gather(pictures, top.index), top.box)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,7 @@ def top_activations(
     one_per_image: bool = True,
     batch_size: int = 100,
     progress: bool = True,
+    peaks: Callable[[int, dict[str, np.ndarray]], None] | None = None,
 ) -> dict[str, Top]:
     """Find the strongest activations of all channels of several layers in one pass.
 
@@ -74,6 +75,9 @@ def top_activations(
             position, or each of its positions by itself.
         batch_size: Images per step, for an array.
         progress: Whether to show a progress bar.
+        peaks: Called after each batch with the number of its first image and, by
+            layer, each image's maximum of each channel, `(images, channels)`: for
+            whatever else is to be known of all activations, in the same pass.
 
     Returns:
         A `Top` per layer name.
@@ -113,13 +117,16 @@ def top_activations(
     with tqdm(total=total, unit="image", disable=not progress) as bar:
         for batch in _batches(images, batch_size, model.inputs[0].shape):
             batch = tf.cast(batch, model.inputs[0].dtype)
-            rankings, nan_in_images, nan_in_maps = step(batch, count, rankings)
+            rankings, nan_in_images, nan_in_maps, maxima = step(batch, count, rankings)
             if nan_in_images or any(nan_in_maps):
                 last = f"image {count} to {count + len(batch) - 1}"
                 if nan_in_images:
                     raise ValueError(f"A pixel of {last} is NaN.")
                 layer = names[nan_in_maps.index(True)]
                 raise ValueError(f"An activation of layer {layer!r}, {last}, is NaN.")
+            if peaks is not None:
+                found = [tensor.numpy() for tensor in maxima]
+                peaks(count, dict(zip(names, found, strict=True)))
             count += len(batch)
             bar.update(len(batch))
     if not count:
@@ -288,7 +295,8 @@ def _tracker(outputs, k, one_per_image):
             for activations, ranking in zip(maps, rankings, strict=True)
         ]
         nan_in_images = tf.reduce_any(tf.math.is_nan(tf.cast(images, tf.float32)))
-        return [ranking for ranking, _ in folded], nan_in_images, [n for _, n in folded]
+        ranked, nan_in_maps, maxima = map(list, zip(*folded, strict=True))
+        return ranked, nan_in_images, nan_in_maps, maxima
 
     return step
 
@@ -303,7 +311,8 @@ def _fold(activations, first, ranking, one_per_image):
     k = ranking[0].shape[1]
     batch, height, width, channels = tf.unstack(tf.shape(activations, tf.int64))
     flat = tf.reshape(activations, (batch, height * width, channels))
-    peak = tf.transpose(tf.reduce_max(flat, axis=1))
+    maxima = tf.reduce_max(flat, axis=1)
+    peak = tf.transpose(maxima)
     nan = tf.reduce_any(tf.math.is_nan(peak))
 
     # In order of image: `top_k` ranks equal values by place, here and below.
@@ -333,4 +342,4 @@ def _fold(activations, first, ranking, one_per_image):
         new = tf.reshape(new, (channels, -1))
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
-    return [tf.gather(c, order, batch_dims=1) for c in candidates], nan
+    return [tf.gather(c, order, batch_dims=1) for c in candidates], nan, maxima
