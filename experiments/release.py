@@ -4,7 +4,8 @@
 
 Weights are kept in half precision; networks that share a whitening share one file of
 it. What is listed as a file's error is what that very file makes of the test set; what
-it makes of it with a second look at each image, mirrored, is listed apart.
+it makes of it with test-time augmentation (each image and its mirror image) is listed
+apart.
 """
 
 import argparse
@@ -90,7 +91,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
         released = Classifier.load(path)
         result = score(released.predict(images), labels)
         found = {"error": round(result.error, 4), "wrong": result.wrong}
-    two_looks = score(released.predict(images, mirrored=True), labels)
+    augmented = score(released.predict(images, test_time_augmentation=True), labels)
     return {
         "architecture": meta["architecture"],
         "dataset": dataset,
@@ -100,7 +101,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
         "seed": meta["seed"],
         **found,
         "error_in_float32": record["error"],
-        "error_mirrored": round(two_looks.error, 4),
+        "error_mirrored": round(augmented.error, 4),
         "commit": record["commit"],
         "preprocessing": preprocessing,
     }

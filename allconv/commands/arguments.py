@@ -115,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
         help="every released file; status 1 if one differs or cannot be measured",
     )
     sub.add_argument(
-        "--mirrored",
+        "--test-time-augmentation",
         action="store_true",
-        help="say also what a second look at each image, mirrored, makes of it",
+        help="say also the error of the mean over each image and its mirror image",
     )
     _data_dir(sub)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
 from allconv.presets import catalogue, preset_file
-from allconv.presets.preset import Preset, check, shorten
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset, shorten
 
 
 def train(arguments: argparse.Namespace) -> None:

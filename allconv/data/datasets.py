@@ -57,7 +57,7 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
 SIZE = 32  # height and width of all images, in pixels
 

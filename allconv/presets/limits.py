@@ -49,6 +49,17 @@ INITIALIZERS = (
 )
 
 
+def check(preset: Preset) -> None:
+    """Refuse a preset that no run can follow.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is, in one line.
+    """
+    check_fields(preset)
+    check_images(preset)
+    check_network(preset)
+
+
 def check_fields(preset: Preset) -> None:
     """Refuse what no field can be, whatever the others are."""
     if not isinstance(preset.name, str) or not re.fullmatch(

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from allconv.presets import limits
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -120,14 +118,3 @@ def shorten(preset: Preset, epochs: int) -> Preset:
         milestones=tuple(round(m * factor, 2) for m in preset.milestones),
         windows=tuple(windows.items()),
     )
-
-
-def check(preset: Preset) -> None:
-    """Refuse a preset that no run can follow.
-
-    Raises:
-        ValueError: Naming the field, what it should be and what it is, in one line.
-    """
-    limits.check_fields(preset)
-    limits.check_images(preset)
-    limits.check_network(preset)

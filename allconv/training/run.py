@@ -20,8 +20,9 @@ from allconv.core import files, runtime
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.batches import batches, in_order
 from allconv.layers.folding import fold
-from allconv.networks import all_cnn_rows, registry, weights
-from allconv.presets.preset import Preset, check, complete
+from allconv.networks import all_cnn_rows, builders, weights
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset, complete
 from allconv.results.evaluation import evaluate
 from allconv.results.records import to_json
 from allconv.training import checkpoints
@@ -138,7 +139,7 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.precision)
     try:
-        model = registry.build(
+        model = builders.build(
             preset.architecture,
             input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
             classes=inputs.classes,

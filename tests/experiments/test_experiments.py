@@ -19,7 +19,7 @@ from allconv.core import files
 from allconv.data import datasets
 from allconv.networks import all_cnn, all_cnn_rows, weights
 from allconv.presets import catalogue
-from allconv.presets.preset import check
+from allconv.presets.limits import check
 from allconv.training import run
 from experiments import demo, fidelity, queue, release
 from experiments.benchmarks import training as training_benchmark
@@ -113,10 +113,10 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     assert entry["preprocessing"]["file"] == "gcn_zca-shapes.h5"
     assert (tmp_path / "records" / "tiny-seed3.json").exists()
     capsys.readouterr()
-    assert cli.main(["evaluate", "--all", "--mirrored"]) == 0
+    assert cli.main(["evaluate", "--all", "--test-time-augmentation"]) == 0
     out = capsys.readouterr().out
     assert "as recorded" in out
-    assert f"mirrored look: error {entry['error_mirrored']:.2f} %" in out
+    assert f"(mirrored): error {entry['error_mirrored']:.2f} %" in out
     listed = weights.RELEASED / weights.MANIFEST
     before = listed.read_text()
     listed.write_text(json.dumps([entry | {"wrong": entry["wrong"] - 100}]))
