@@ -30,6 +30,8 @@ with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs w
 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 from allconv.figures import runs
@@ -47,7 +49,7 @@ PRESETS = (
 )
 COLUMNS = (
     *("recipe", "flips and shifts", "trained with", "epochs"),
-    *("paper %, 350 epochs", "ours %", "n", "minutes", "mirrored look too %"),
+    *("paper %, 350 epochs", "ours %", "n", "minutes", "test-time augmentation %"),
 )
 PUBLISHED = {
     True: paper.CIFAR10_AUGMENTED["all_cnn_c"].value,
@@ -57,7 +59,7 @@ PUBLISHED = {
 
 def table(records: list[dict]) -> str:
     """Markdown: test errors of All-CNN-C, the paper's beside ours."""
-    lines = [COLUMNS]
+    lines: list[Sequence] = [COLUMNS]
     for name in PRESETS:
         preset, found = catalogue.get(name), tables.summarise(records, name)
         augmented = preset.augmentation != "none"
@@ -84,7 +86,7 @@ def trained_with(preset: Preset) -> str:
 
 
 def two_looks(preset: str) -> str:
-    """Error in % of the released file with a second, mirrored look at each image."""
+    """Error in % of the released file with test-time augmentation (mirroring)."""
     of = (e for e in weights.manifest() if e["preset"] == preset)
     return next((f"{entry['error_mirrored']:.2f}" for entry in of), "")
 

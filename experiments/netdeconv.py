@@ -16,7 +16,7 @@ reads, before and after; the kernels of the whitening, which subtract from a pix
 its surround predicts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import keras
@@ -48,7 +48,7 @@ COLUMNS = (
 
 def table(records: list[dict]) -> str:
     """Markdown: accuracy in % after one epoch, the paper's number beside ours."""
-    lines = [COLUMNS]
+    lines: list[Sequence] = [COLUMNS]
     for name, (network, dataset) in TABLE_1.items():
         published = paper.WHITENING[network, dataset]
         batch, deconv = (

@@ -16,6 +16,7 @@ import numpy as np
 
 from allconv.core import files
 from allconv.data import datasets
+from allconv.data.preprocessing import GCNZCA
 from allconv.networks import weights
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
@@ -61,7 +62,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
     classifier = Classifier.load(folder / run.WEIGHTS)
     meta, dataset = classifier.meta, classifier.meta["dataset"]
     preprocessing, shared = {"kind": meta["preprocessing"]}, None
-    if hasattr(classifier.preprocessor, "compact"):
+    if isinstance(classifier.preprocessor, GCNZCA):  # large, and shared by many
         shared = weights.RELEASED / f"{meta['preprocessing']}-{dataset}.h5"
         if not shared.exists():
             weights.save_preprocessing(shared, classifier.preprocessor)
@@ -105,7 +106,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
     }
 
 
-def same_preprocessing(shared: Path, preprocessor) -> bool:
+def same_preprocessing(shared: Path, preprocessor: GCNZCA) -> bool:
     """Whether a file of `weights.save_preprocessing` holds the same numbers."""
     there, _ = files.read(shared)
     here = preprocessor.compact()

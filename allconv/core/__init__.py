@@ -1,1 +1,5 @@
 """What every folder stands on: files, checks, the runtime."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,6 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.machine import cores
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+
 
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and Keras, and ask TensorFlow for deterministic kernels.
@@ -51,6 +55,7 @@ def set_threads(threads: int | None) -> None:
 def environment() -> dict[str, str | int]:
     """Versions, processor and threads: all that a number may depend on but its seed."""
     gpus = tf.config.list_physical_devices("GPU")
+    flags = _cpuinfo("flags").split()
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return {
         "python": platform.python_version(),
@@ -59,8 +64,10 @@ def environment() -> dict[str, str | int]:
         "numpy": np.__version__,
         "h5py": h5py.__version__,
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count() or 0,
+        "processor": _cpuinfo("model name") or platform.processor() or "unknown",
+        # One processor's name stands for several sets, and bytes depend on the set.
+        "instructions": " ".join(i for i in INSTRUCTIONS if i in flags),
+        "cores": cores(),
         # Whether oneDNN's kernels were asked for; TensorFlow decides by the processor.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "threads": _threads(),
@@ -101,11 +108,12 @@ def _threads() -> int:
     return asked or (int(variable) if variable.isdecimal() else 0)
 
 
-def _processor() -> str:
+def _cpuinfo(key: str) -> str:
+    """The first value of a key in Linux' list of processors; empty elsewhere."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(key):
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or "unknown"
+    return ""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from allconv.data import batches
-from allconv.data.preprocessing import KINDS
+from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.networks import registry, weights
 
 
@@ -22,7 +22,7 @@ class Classifier:
     """
 
     model: keras.Model
-    preprocessor: object
+    preprocessor: Preprocessor
     meta: dict
 
     @classmethod
@@ -43,6 +43,39 @@ class Classifier:
         weights.assign(model, arrays, Path(path))
         constants = weights.preprocessing(arrays, meta, Path(path))
         return cls(model, KINDS[meta["preprocessing"]].from_arrays(constants), meta)
+
+    @classmethod
+    def released(cls, architecture: str, dataset: str = "cifar10") -> "Classifier":
+        """Load the weights released with this project for a network and a data set.
+
+        Args:
+            architecture: A name of `registry.NAMES`, e.g. `"all_cnn_c"`.
+            dataset: The data set it was trained on.
+
+        Raises:
+            ValueError: If none are released.
+            DamagedFileError: If the file's SHA-256 is not the manifest's.
+        """
+        return cls.load(weights.released(architecture, dataset))
+
+    def save(self, path: str | Path) -> None:
+        """Write network, preprocessing and facts to one file, which `load` reads.
+
+        Args:
+            path: The file; its folder is made. It is written whole or not at all.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = ("architecture", "dataset", "classes", "input_shape", "preprocessing")
+        facts = {k: v for k, v in self.meta.items() if k not in (*known, "shared")}
+        weights.save(
+            path,
+            self.model,
+            self.meta["architecture"],
+            self.preprocessor,
+            self.meta["dataset"],
+            facts,
+        )
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """What the model takes: raw uint8 images, preprocessed.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def family(name: str) -> Family:
             return one
     raise ValueError(
         "A network should be one that `python -m allconv list` shows. "
-        f"Received: {name!r}"
+        f"Received: {name!r}{nearest(name, NAMES)}"
     )
 
 

@@ -5,6 +5,7 @@ The paper's recipe (section 3.1) is one row; every other row is a `replace` of i
 
 from dataclasses import replace
 
+from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
 from allconv.presets.preset import Preset
@@ -254,6 +255,7 @@ def get(name: str) -> Preset:
     """
     if name not in PRESETS:
         raise ValueError(
-            f"There is no preset {name!r}. The presets are {', '.join(PRESETS)}."
+            f"There is no preset {name!r}{nearest(name, PRESETS)}. "
+            "`python -m allconv list` shows them all."
         )
     return PRESETS[name]

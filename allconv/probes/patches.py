@@ -35,7 +35,7 @@ class Top(NamedTuple):
     end excluded; it may reach beyond the image.
     """
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides `tuple.index`
     y: np.ndarray
     x: np.ndarray
     value: np.ndarray
@@ -203,13 +203,12 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     rows = box[..., 0, None] + np.arange(sizes[0, 0])
     columns = box[..., 1, None] + np.arange(sizes[0, 1])
     lead = np.ix_(*map(np.arange, box.shape[:-1]))
-    cut = images[
-        (
-            *(axis[..., None, None] for axis in lead),
-            rows.clip(0, height - 1)[..., :, None],
-            columns.clip(0, width - 1)[..., None, :],
-        )
-    ]
+    seen = (
+        *(axis[..., None, None] for axis in lead),
+        rows.clip(0, height - 1)[..., :, None],
+        columns.clip(0, width - 1)[..., None, :],
+    )
+    cut = images[seen]
     inside = ((rows >= 0) & (rows < height))[..., :, None] & (
         (columns >= 0) & (columns < width)
     )[..., None, :]
@@ -260,7 +259,7 @@ def _wire(places):
     """Symbolic outputs at `places`, led out of nested models to the outermost."""
     tensors = [place.tensor for place in places]
     for level in reversed(range(max(len(place.nesting) for place in places))):
-        calls = {}
+        calls: dict[int, list[int]] = {}  # places, by their model's call
         for i, place in enumerate(places):
             if len(place.nesting) > level:
                 calls.setdefault(id(place.nesting[level][0]), []).append(i)

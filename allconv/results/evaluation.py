@@ -1,11 +1,12 @@
 """Error of a classifier: overall, per class, and who is taken for whom."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from allconv.data.batches import in_order
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: keras.Model, inputs: np.ndarray, labels: np.ndarray, batch_size: int = 250
+    model: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int = 250
 ) -> Evaluation:
     """Run a classifier over preprocessed images.
 
@@ -67,6 +68,8 @@ def evaluate(
             "One label for each image is needed, and one image at least. "
             f"Received: {len(inputs)} images, {len(labels)} labels"
         )
+    from allconv.data.batches import in_order
+
     batches = in_order(inputs, batch_size=batch_size)
     outputs = model.predict(batches, verbose=0)
     if not isinstance(outputs, np.ndarray):

@@ -23,11 +23,18 @@ from allconv.layers.folding import fold
 from allconv.networks import all_cnn_rows, registry, weights
 from allconv.presets.preset import Preset, check, complete
 from allconv.results.evaluation import evaluate
-from allconv.results.records import record, to_json
+from allconv.results.records import to_json
 from allconv.training import checkpoints
-from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
+from allconv.training.callbacks import (
+    DivergedError,
+    Interrupted,
+    Keeper,
+    restore,
+    state,
+)
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
+from allconv.training.outcome import record
 from allconv.training.schedules import schedule
 
 RECORD = "record.json"
@@ -69,6 +76,11 @@ def train(
             record.
     """
     check(preset)
+    if tf.distribute.has_strategy():
+        raise RuntimeError(
+            "`train` should be called outside any `tf.distribute` strategy's scope: it "
+            "builds its network and optimiser for one device. Leave the `with`."
+        )
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
@@ -111,7 +123,10 @@ def train(
                 )
             result = evaluate(model, inputs.x_test, inputs.y_test)
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
-        outcome = record(status, identity, keeper, result, inputs.split, model)
+        outcome = record(
+            *(status, identity, keeper, result, inputs.split, model.count_params()),
+            files.digest(state(model), keeper.history),
+        )
         files.write_bytes(folder / RECORD, (to_json(outcome) + "\n").encode())
     if keeper.signum is not None:  # it came after the last step
         raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)

@@ -46,10 +46,10 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
         for start in range(0, windows, BATCH):
             compiled(tf.constant(images[start : start + BATCH])).numpy()
 
-    def occlude() -> None:
+    def occlusion() -> None:
         occlude(model, image, SIZE, 1, 0.5, layer="conv5", batch_size=BATCH)
 
-    passes = {"forward": forward, "occlusion": occlude}
+    passes = {"forward": forward, "occlusion": occlusion}
     return time_interleaved(passes, repeats)
 
 
@@ -76,10 +76,9 @@ def main() -> None:
 
     (coarse, low), (fine, high) = memory()
     print(f"224 x 224: {coarse} windows {low:.2f} GiB, {fine} windows {high:.2f} GiB")
-    numbers = {"memory_gib": {coarse: low, fine: high}, "seconds": {}}
+    measured = {}
     for name in arguments.networks:
-        seconds = throughput(name, arguments.repeats)
-        numbers["seconds"][name] = seconds
+        measured[name] = seconds = throughput(name, arguments.repeats)
         for clock in ("wall", "cpu"):
             forward, map_ = (seconds[key][clock] for key in ("forward", "occlusion"))
             print(
@@ -87,6 +86,7 @@ def main() -> None:
                 f"ratio {map_ / forward:.2f}"
             )
     if arguments.json:
+        numbers = {"memory_gib": {coarse: low, fine: high}, "seconds": measured}
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

@@ -12,7 +12,7 @@ from allconv.networks import registry
 from allconv.presets import catalogue
 from allconv.probes.correspondence import compare, load_parts
 from allconv.probes.filters import filter_statistics, silent
-from allconv.probes.transfer import PIXELS, carry
+from allconv.probes.transfer import PIXELS, Transfer, carry
 from allconv.results import paper, tables
 from experiments.zfnet.subject import NETWORK, NotRunError, Subject
 
@@ -171,7 +171,8 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
         "CIFAR-10 to CIFAR-100": (NETWORK, "cifar100"),
         "CIFAR-100 to CIFAR-10": ("zfnet_32_cifar100", "cifar10"),
     }
-    columns, missing = {}, []
+    columns: dict[str, dict[str, Transfer]] = {}
+    missing = []
     for way, (preset, target) in ways.items():
         try:
             classifier = subject.load(preset)

@@ -66,7 +66,7 @@ def test_all_classes_that_fire_are_shown_at_their_strongest(drawn):
         assert fact["channel"] == np.flatnonzero(maps.max(axis=(0, 1, 2))).tolist()
         for i, c in enumerate(fact["channel"]):
             n, place = fact["image"][i], tuple(fact["position"][i])
-            assert maps[n, *place, c] == pytest.approx(maps[..., c].max(), rel=1e-5)
+            assert maps[(n, *place, c)] == pytest.approx(maps[..., c].max(), rel=1e-5)
             assert fact["activation"][i] == pytest.approx(maps[..., c].max(), rel=6e-3)
 
 

@@ -14,8 +14,7 @@ from allconv.networks import registry, weights, zfnet
 from allconv.presets import catalogue
 from allconv.probes.evolution import Snapshots
 from allconv.results import paper
-from experiments.zfnet import __main__ as program
-from experiments.zfnet import tables
+from experiments.zfnet import __main__ as program, tables
 from experiments.zfnet.subject import NETWORK
 
 TRAIN, TEST = ((x[:100], y[:100]) for x, y in datasets.load("shapes"))

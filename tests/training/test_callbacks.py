@@ -17,8 +17,7 @@ import pytest
 
 from allconv.core import files
 from allconv.data import datasets
-from allconv.training import callbacks, checkpoints
-from allconv.training import run as training_run
+from allconv.training import callbacks, checkpoints, run as training_run
 from tests.runs import SMALL, StopAfter, run
 
 

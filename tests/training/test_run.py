@@ -15,8 +15,7 @@ from allconv.data.preprocessing import MeanStd
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.results.evaluation import evaluate
-from allconv.training import checkpoints, inputs
-from allconv.training import run as training_run
+from allconv.training import checkpoints, inputs, run as training_run
 from allconv.training.run import compiled, fit, runtime
 from tests.runs import SMALL, run
 

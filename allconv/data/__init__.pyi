@@ -1,0 +1,33 @@
+from . import (
+    augmentation as augmentation,
+    batches as batches,
+    cifar as cifar,
+    datasets as datasets,
+    own as own,
+    pickled as pickled,
+    preprocessing as preprocessing,
+    shapes as shapes,
+    whitenings as whitenings,
+)
+from .augmentation import (
+    AUGMENTATIONS as AUGMENTATIONS,
+    Augmentation as Augmentation,
+)
+from .cifar import (
+    DataError as DataError,
+)
+from .datasets import (
+    CLASS_NAMES as CLASS_NAMES,
+    NAMES as NAMES,
+    data_folder as data_folder,
+    fingerprint as fingerprint,
+    hold_out as hold_out,
+    is_cached as is_cached,
+    load as load,
+)
+from .preprocessing import (
+    GCNZCA as GCNZCA,
+    ZCA as ZCA,
+    MeanStd as MeanStd,
+    gcn as gcn,
+)

@@ -1,0 +1,17 @@
+from . import (
+    maps as maps,
+    probes as probes,
+    runs as runs,
+    style as style,
+    whitening as whitening,
+)
+from .maps import (
+    rule_comparison as rule_comparison,
+    sanity_strip as sanity_strip,
+    top_patches as top_patches,
+)
+from .runs import (
+    confusion_matrix as confusion_matrix,
+    learning_curves as learning_curves,
+    scatter as scatter,
+)

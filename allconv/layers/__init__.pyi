@@ -1,0 +1,30 @@
+from . import (
+    batch_norm as batch_norm,
+    channel_deconvolution as channel_deconvolution,
+    folding as folding,
+    grouped_conv as grouped_conv,
+    netdeconv as netdeconv,
+    whitening as whitening,
+    whitening_layer as whitening_layer,
+    zfnet_norms as zfnet_norms,
+)
+from .batch_norm import (
+    BatchNormalization as BatchNormalization,
+)
+from .channel_deconvolution import (
+    ChannelDeconvolution as ChannelDeconvolution,
+)
+from .folding import (
+    fold as fold,
+)
+from .grouped_conv import (
+    GroupedConv2D as GroupedConv2D,
+)
+from .netdeconv import (
+    NetworkDeconvolution2D as NetworkDeconvolution2D,
+    NetworkDeconvolutionDense as NetworkDeconvolutionDense,
+)
+from .zfnet_norms import (
+    LocalResponseNormalization as LocalResponseNormalization,
+    MaxRMS as MaxRMS,
+)

@@ -1,0 +1,9 @@
+"""Everything of this folder that Keras can find in a saved model."""
+
+from allconv.layers import (  # noqa: F401
+    batch_norm,
+    channel_deconvolution,
+    grouped_conv,
+    netdeconv,
+    zfnet_norms,
+)

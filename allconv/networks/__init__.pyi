@@ -1,0 +1,53 @@
+from . import (
+    all_cnn as all_cnn,
+    all_cnn_rows as all_cnn_rows,
+    builders as builders,
+    classics as classics,
+    classics_rows as classics_rows,
+    classifier as classifier,
+    facts as facts,
+    places as places,
+    registry as registry,
+    weights as weights,
+    zfnet as zfnet,
+    zfnet_rows as zfnet_rows,
+)
+from .all_cnn import (
+    AllCNNA as AllCNNA,
+    AllCNNB as AllCNNB,
+    AllCNNBImageNet as AllCNNBImageNet,
+    AllCNNC as AllCNNC,
+    ConvPoolCNNA as ConvPoolCNNA,
+    ConvPoolCNNB as ConvPoolCNNB,
+    ConvPoolCNNC as ConvPoolCNNC,
+    LargeAllCNN as LargeAllCNN,
+    ModelA as ModelA,
+    ModelB as ModelB,
+    ModelC as ModelC,
+    StridedCNNA as StridedCNNA,
+    StridedCNNB as StridedCNNB,
+    StridedCNNC as StridedCNNC,
+)
+from .classics import (
+    VGG16CIFAR as VGG16CIFAR,
+    MobileNetV2CIFAR as MobileNetV2CIFAR,
+    ResNet18CIFAR as ResNet18CIFAR,
+)
+from .classifier import (
+    Classifier as Classifier,
+)
+from .registry import (
+    NAMES as NAMES,
+    NORMS as NORMS,
+    build as build,
+    family as family,
+)
+from .weights import (
+    released as released,
+)
+from .zfnet import (
+    AlexNet as AlexNet,
+    AlexNet32 as AlexNet32,
+    ZFNet as ZFNet,
+    ZFNet32 as ZFNet32,
+)

@@ -1,0 +1,203 @@
+"""Where a class is seen: class activation maps, Grad-CAM and guided Grad-CAM.
+
+In an all-convolutional network the scores of a class before the global average are its
+map, and their mean is the score: nothing is approximated. With a dense layer after the
+average, they are the features weighted by the class (Zhou et al. 2016, section 2).
+
+    class_activation_map(model, images)         # (n, 8, 8); the mean is the score
+    grad_cam(model, images, "conv6")            # any model, any layer with maps
+    guided_grad_cam(model, images, "conv6")     # that, times guided backprop
+
+Grad-CAM weighs the features of any layer by the mean gradient of the score (Selvaraju
+et al. 2017, section 3). At the layer before the average it is the class activation map,
+over the number of positions, its negative values cut off.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.layers import GlobalAveragePooling2D
+
+from allconv.core.arrays import batch_of
+from allconv.saliency.explainer import guided_backprop
+from allconv.saliency.neurons import (
+    Call,
+    channels_of,
+    inlined_functions,
+    layer_output,
+    logits,
+    observed,
+    one_hot,
+    place,
+)
+
+
+def class_activation_map(
+    model: keras.Model,
+    images: np.ndarray,
+    *,
+    layer: str | None = None,
+    target: int | Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Show how much each position adds to a class score.
+
+    Args:
+        model: A Keras model that averages its maps and ends in class scores, or in a
+            softmax or sigmoid of them.
+        images: Floating-point array `(n, height, width, channels)`, preprocessed as
+            the model expects.
+        layer: Address of the layer whose maps are averaged, as for `saliency.explain`.
+            None: what the last `GlobalAveragePooling2D` averages.
+        target: The class, one for all or one per image; None: the predicted one.
+        batch_size: Images at a time.
+
+    Returns:
+        float32 array `(n, rows, columns)`, signed. Its mean is the score before the
+        softmax, less the bias of a layer after the average.
+
+    Raises:
+        ValueError: If an argument is none of these, or positions do not count alike:
+            there is more than an average above the layer.
+    """
+    features, gradient = _read(model, images, layer, target, batch_size)
+    weight = gradient.mean((1, 2), keepdims=True)
+    if not np.allclose(gradient, weight, rtol=1e-3, atol=1e-6 * np.abs(weight).max()):
+        raise ValueError(
+            f"{model.name} does not average {place(layer)}: positions count "
+            "differently. Use `grad_cam`."
+        )
+    positions = features.shape[1] * features.shape[2]
+    return positions * (weight * features).sum(-1)
+
+
+def grad_cam(
+    model: keras.Model,
+    images: np.ndarray,
+    layer: str,
+    *,
+    target: int | Sequence[int] | None = None,
+    rectify: bool = True,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Weigh the maps of a layer by what they do to a class score on average.
+
+    Args:
+        model: A Keras model that ends in class scores, or in a softmax or sigmoid of
+            them: the score is what goes into that.
+        images, target, batch_size: As for `class_activation_map`.
+        layer: Address of a layer with maps.
+        rectify: Whether to keep positive values only, as published.
+
+    Returns:
+        float32 array `(n, rows, columns)`, of the layer's size; see `enlarge`.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+    features, gradient = _read(model, images, layer, target, batch_size)
+    maps = (gradient.mean((1, 2), keepdims=True) * features).sum(-1)
+    return np.maximum(maps, 0) if rectify else maps
+
+
+def guided_grad_cam(
+    model: keras.Model,
+    images: np.ndarray,
+    layer: str,
+    *,
+    target: int | Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Multiply guided backprop by Grad-CAM (Selvaraju et al. 2017, section 3.2).
+
+    Arguments as for `grad_cam`.
+
+    Returns:
+        float32 array shaped as `images`. It has the class from Grad-CAM alone.
+    """
+    maps = grad_cam(model, images, layer, target=target, batch_size=batch_size)
+    guided = guided_backprop(model, images, target=target, batch_size=batch_size)
+    return guided * enlarge(maps, guided.shape[1:3])[..., None]
+
+
+def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring maps `(n, rows, columns)` to `size`, between cell centres in proportion.
+
+    Cells are laid over the image edge to edge, which is where they look if the network
+    pads as it strides. Without padding, what they look at lies nearer to the middle.
+    """
+    return tf.image.resize(maps[..., None], size, "bilinear")[..., 0].numpy()
+
+
+def _read(model, images, layer, target, batch_size) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the layer, and the gradient of each image's class score there."""
+    images = batch_of(images)
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` should be at least 1. Received: batch_size={batch_size}"
+        )
+    if not model.built:
+        raise ValueError(
+            f"{model.name} has no weights yet: build it, or call it on images, first."
+        )
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *images.shape[1:]), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+        ],
+        autograph=False,
+    )
+    def read(images, target):
+        with observed(model) as calls, inlined_functions(), keras.StatelessScope():
+            own = getattr(model, "input", images)
+            inputs = tf.nest.map_structure(lambda _: images, own)
+            scores = logits(model(inputs, training=False))
+        if len(scores.shape) != 2:
+            raise ValueError(
+                "The model should give class scores (n, classes). "
+                f"Received: output of shape {scores.shape}"
+            )
+        if layer is None:
+            features = _averaged(model, calls)
+        else:
+            features = layer_output(model, layer, calls)
+        if len(features.shape) != 4:
+            raise ValueError(
+                f"{place(layer)} has no maps (n, rows, columns, channels). Received: "
+                f"output of shape {features.shape}"
+            )
+        classes.append(scores.shape[-1])
+        chosen = one_hot(scores, target, tf.fill(tf.shape(target), 0))
+        gradient = tf.gradients(scores, features, grad_ys=chosen)[0]
+        if gradient is None:
+            raise ValueError(f"{model.name}'s scores do not depend on {place(layer)}.")
+        return tf.cast(features, tf.float32), tf.cast(gradient, tf.float32)
+
+    classes: list[int] = []
+    traced = read.get_concrete_function()
+    target = channels_of("target", target, len(images), classes[0])
+    starts = range(0, len(images), batch_size)
+    parts = [
+        traced(*(tf.constant(x[i : i + batch_size]) for x in (images, target)))
+        for i in starts
+    ]
+    features, gradient = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return features, gradient
+
+
+def _averaged(model, calls: list[Call]) -> tf.Tensor:
+    """What the last global average of a traced model takes in."""
+    averages = [c for c in calls if isinstance(c.layer, GlobalAveragePooling2D)]
+    if not averages:
+        raise ValueError(
+            f"{model.name} has no GlobalAveragePooling2D: give `layer`, the layer "
+            "whose maps it averages."
+        )
+    tensor: Any = averages[-1].output
+    while tensor.op.type != "Mean":
+        tensor = tensor.op.inputs[0]
+    return tensor.op.inputs[0]

@@ -1,0 +1,132 @@
+"""Layer-wise relevance propagation: a class score shared out among the pixels.
+
+The score of a class is its relevance. Layer by layer, from the score down, each unit's
+relevance R is shared out among its inputs in the ratio of what they contributed to it
+(Bach et al. 2015, section 2.3). Contributions are input times weight, and a rule says
+which of them count:
+
+    Epsilon      all of them, over their sum z, which is kept away from 0
+    AlphaBeta    alpha times among the positive ones, -beta times among the negative;
+                 (1, 0) is z+, deep Taylor's rule (Montavon et al. 2017)
+    Gamma        with the weights that agree with the unit's sign made larger
+    Box          in a first layer: contributions counted from the range of the pixels
+
+A `Composite` says which rule is for which layer (Montavon et al. 2019, section 10.3).
+Rules and composites are in `lrp_rules`; they are those of zennit 0.5.1.
+
+    found = propagate(model, images)              # EpsilonPlus, of the predicted class
+    found.maps.sum((1, 2, 3)) + sum(found.absorbed.values())      # equals found.score
+    found.absorbed_share                    # what no pixel got: biases take their part
+
+Without biases the maps add up to the score. With biases they do not: a bias is an input
+too, and its share of the relevance ends there. This can be more than all of the score.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from allconv.core.checks import check_choice
+from allconv.saliency.lrp_pass import Propagation
+from allconv.saliency.lrp_rules import COMPOSITES, Composite
+from allconv.saliency.neurons import channels_of
+
+
+class Relevance(NamedTuple):
+    """A class score shared out.
+
+    `maps`: float32 `(n, height, width, channels)`, signed. `target`, `score`: the class
+    of each image and its score, before a softmax or sigmoid, `(n,)`. `absorbed`: by
+    layer, the relevance that came in and did not go on to its inputs, float64 `(n,)`:
+    what its bias took, and next to nothing that the stabilising epsilon did.
+    """
+
+    maps: np.ndarray
+    target: np.ndarray
+    score: np.ndarray
+    absorbed: dict[str, np.ndarray]
+
+    @property
+    def absorbed_share(self) -> np.ndarray:
+        """What no pixel got, over the score, `(n,)`; NaN where the score is 0."""
+        lost = np.sum(list(self.absorbed.values()), axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return lost / self.score.astype(np.float64)
+
+
+def propagate(
+    model: keras.Model,
+    images: np.ndarray,
+    composite: str | Composite = "epsilon_plus",
+    *,
+    target: int | Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> Relevance:
+    """Share out a class score of each image among its pixels.
+
+    Args:
+        model: Sequential or functional `keras.Model` with one input and one output
+            `(n, classes)`, of convolutions, dense layers, rectifiers, pooling, batch
+            normalisation (folded into the convolution before it, where there is one),
+            sums, concatenations, and layers that move or drop values.
+        images: float32 array `(n, height, width, channels)`, preprocessed as the model
+            expects.
+        composite: One of `COMPOSITES`, or a `Composite`.
+        target: The class, one for all or one per image; None: the predicted one.
+        batch_size: Number of images explained at a time.
+
+    Returns:
+        A `Relevance`.
+
+    Raises:
+        ValueError: If an argument is none of these, or the model has a layer for which
+            there is no rule.
+    """
+    if isinstance(composite, str):
+        check_choice("composite", composite, COMPOSITES)
+        composite = COMPOSITES[composite]
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` should be a built Sequential or functional model with one input "
+            f"and one output. Received: {getattr(model, 'name', model)!r}"
+        )
+    if len(model.outputs[0].shape) != 2 or model.outputs[0].shape[1] is None:
+        raise ValueError(
+            "The model's output should be class scores (n, classes). Received: "
+            f"{model.name} with output shape {model.outputs[0].shape}"
+        )
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(
+            "`batch_size` should be a positive integer. "
+            f"Received: batch_size={batch_size!r}"
+        )
+    images = _check_images(model, images)
+    classes = channels_of("target", target, len(images), model.outputs[0].shape[1])
+    propagation = Propagation(model, composite)
+    results = []
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        results.append(propagation(tf.constant(images[batch]), classes[batch]))
+    maps, explained, scores, absorbed = zip(*results, strict=True)
+    return Relevance(
+        *(np.concatenate(maps), np.concatenate(explained), np.concatenate(scores)),
+        {k: np.concatenate([part[k] for part in absorbed]) for k in absorbed[0]},
+    )
+
+
+def _check_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    images, own = np.asarray(images), tuple(model.inputs[0].shape)
+    fits = images.ndim == len(own) and all(
+        n in (None, m) for n, m in zip(own, images.shape, strict=True)
+    )
+    if not fits or not len(images) or not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"`images` should be floating point, of shape {own}, preprocessed as for "
+            f"the model. Received: {images.dtype}, {images.shape}"
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("`images` should be finite. Received: a NaN or an infinity")
+    return images.astype(np.float32)

@@ -1,0 +1,25 @@
+from . import (
+    callbacks as callbacks,
+    checkpoints as checkpoints,
+    inputs as inputs,
+    muon as muon,
+    outcome as outcome,
+    run as run,
+    schedules as schedules,
+)
+from .callbacks import (
+    DivergedError as DivergedError,
+    Interrupted as Interrupted,
+)
+from .muon import (
+    Muon as Muon,
+)
+from .run import (
+    train as train,
+)
+from .schedules import (
+    Cosine as Cosine,
+    Linear as Linear,
+    Steps as Steps,
+    schedule as schedule,
+)

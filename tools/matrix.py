@@ -1,0 +1,121 @@
+"""Runs the tests in one environment for each set of versions that should work.
+
+    python tools/matrix.py --smoke oldest newest   # the quick part: some minutes a set
+    python tools/matrix.py                         # every set, the whole suite
+    python tools/matrix.py oldest -- -k muon -x    # what follows -- goes to pytest
+
+Prints a Markdown table: versions, tests that passed, failed and were skipped. Needs a
+Python of each set, as `python3.10`, say, or one of pyenv's. Each environment is made
+anew in `build/matrix`, unless `--keep` finds it there.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = ROOT / "build" / "matrix"
+
+# name -> (Python, what pip is asked for besides the project)
+SETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "oldest": (
+        "3.10",
+        (
+            *("tensorflow==2.19.*", "keras==3.10.*", "numpy==2.0.*", "h5py==3.12.*"),
+            *("matplotlib==3.10.0", "pillow==11.0.*", "filelock==3.16.*"),
+            *("tqdm==4.66.*", "pooch==1.8.*", "wrapt==1.16.*", "lazy-loader==0.4"),
+        ),
+    ),
+    "colab": ("3.12", ("tensorflow==2.20.*", "keras==3.13.*", "numpy==2.1.*")),
+    "pinned": ("3.11", ("-c", str(ROOT / "constraints.txt"))),
+    "newest": ("3.13", ()),
+}
+# What meets TensorFlow, Keras and NumPy from the most sides in the least time.
+SMOKE = (
+    *("tests/core", "tests/data", "tests/layers", "tests/presets", "tests/results"),
+    *("tests/saliency", "tests/training/test_callbacks.py", "tests/test_cli.py"),
+    *("tests/training/test_checkpoints.py", "tests/training/test_muon.py"),
+)
+SHOWN = ("tensorflow", "keras", "numpy")
+
+
+def find_python(version: str) -> str:
+    """An interpreter of that version.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = shutil.which(f"python{version}")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    own = [str(p) for p in sorted(pyenv.glob(f"{version}.*/bin/python"))]
+    if found is None and not own:
+        raise FileNotFoundError(f"There is no Python {version} on this machine.")
+    # pyenv's own command by that name refuses to run where it is not switched on.
+    return own[-1] if own else str(found)
+
+
+def make(name: str, keep: bool) -> Path:
+    """The Python of a set's environment, made if it is not kept."""
+    version, wanted = SETS[name]
+    folder = PLACE / name
+    inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not (keep and inside.exists()):
+        python = find_python(version)
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        pip = [inside, "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[test]"]
+        subprocess.run([*pip, "ipykernel", *wanted], check=True)
+    return inside
+
+
+def run(name: str, python: Path, smoke: bool, extra: list[str]) -> list[str]:
+    """A row of the table: the tests run by that Python."""
+    report = PLACE / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    start = time.monotonic()
+    command = [python, "-m", "pytest", f"--junitxml={report}", *extra]
+    subprocess.run([*command, *(SMOKE if smoke else ())], cwd=ROOT, check=False)
+    minutes = f"{(time.monotonic() - start) / 60:.0f}"
+    code = (
+        "import importlib.metadata as m, json, platform, sys\n"
+        "print(json.dumps([platform.python_version(), *map(m.version, sys.argv[1:])]))"
+    )
+    versions = subprocess.check_output([python, "-c", code, *SHOWN], text=True)
+    if not report.exists():
+        return [name, *json.loads(versions), "did not run", "", "", minutes]
+    suite = ET.parse(report).getroot().find("testsuite")
+    assert suite is not None
+    total, skipped, *bad = (
+        int(suite.attrib[k]) for k in ("tests", "skipped", "failures", "errors")
+    )
+    counts = (total - skipped - sum(bad), sum(bad), skipped)
+    return [name, *json.loads(versions), *map(str, counts), minutes]
+
+
+def main() -> int:
+    own, _, extra = (" ".join(sys.argv[1:]) + " ").partition("-- ")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(SETS))
+    parser.add_argument("--smoke", action="store_true", help="the quick part alone")
+    parser.add_argument("--keep", action="store_true", help="use environments again")
+    arguments = parser.parse_args(own.split())
+    for name in arguments.sets:
+        if name not in SETS:
+            parser.error(f"there is no set {name!r}: the sets are {', '.join(SETS)}")
+    rows = []
+    for name in arguments.sets or SETS:
+        python = make(name, arguments.keep)
+        rows.append(run(name, python, arguments.smoke, extra.split()))
+    head = ["set", "Python", *SHOWN, "passed", "failed", "skipped", "minutes"]
+    for line in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(line)} |")
+    return int(any(row[-3] != "0" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
