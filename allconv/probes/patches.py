@@ -12,7 +12,6 @@ Figure 2 of Zeiler & Fergus).
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -214,27 +213,6 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     )[..., None, :]
     cut[~inside] = fill
     return cut
-
-
-def save(path: str | Path, tops: dict[str, Top]) -> None:
-    """Write the result of `top_activations` as a compressed npz, without pickle."""
-    arrays = {
-        f"{layer}/{field}": array
-        for layer, top in tops.items()
-        for field, array in top._asdict().items()
-    }
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def load(path: str | Path) -> dict[str, Top]:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        layers = dict.fromkeys(key.rpartition("/")[0] for key in file.files)
-        return {
-            layer: Top(*(file[f"{layer}/{field}"] for field in Top._fields))
-            for layer in layers
-        }
 
 
 def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
