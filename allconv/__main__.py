@@ -218,7 +218,7 @@ def _data(arguments) -> None:
 
 def _train(arguments) -> None:
     from allconv.core import runtime
-    from allconv.core.files import write_bytes
+    from allconv.core.files import read_bytes, write_bytes
     from allconv.presets import catalogue
     from allconv.presets.preset import shorten
     from allconv.training import run
@@ -275,7 +275,7 @@ def _train(arguments) -> None:
     if arguments.records:
         target = Path(arguments.records) / f"{preset.name}-seed{arguments.seed}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, (folder / run.RECORD).read_bytes())
+        write_bytes(target, read_bytes(folder / run.RECORD))
         print(f"  record copied to {target}")
 
 
