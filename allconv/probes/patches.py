@@ -11,6 +11,7 @@ Figure 2 of Zeiler & Fergus).
     patches = crop(gather(pictures, top.index), top.box)
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from allconv.core import files
 from allconv.probes import receptive_field
 
 # A place in a ranking that no activation has taken: value, index, y, x.
@@ -224,8 +226,9 @@ def save(path: str | Path, tops: dict[str, Top]) -> None:
         for layer, top in tops.items()
         for field, array in top._asdict().items()
     }
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    memory = io.BytesIO()
+    np.savez_compressed(memory, **arrays)
+    files.write_bytes(path, memory.getvalue())
 
 
 def load(path: str | Path) -> dict[str, Top]:
