@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -146,9 +147,20 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset", help="of the index; default: of the weight file, else cifar10"
     )
     sub.add_argument(
-        "--white", type=float, help="what X.keras takes for a white pixel: 1 or 255"
+        "--preprocess",
+        help="how X.keras takes pixels: white:1, white:255, tf, caffe or torch; "
+        "default: what its own layers say",
     )
-    sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--fit", default="crop", help="an image of another shape: crop, pad or stretch"
+    )
+    sub.add_argument(
+        "--before-rectifier", action="store_true", help="of --layer, as it ends in one"
+    )
+    sub.add_argument(
+        "-o", "--output", default="explanation.png", help="the PNG, or a folder"
+    )
     _data_dir(sub)
 
     sub = command(
@@ -394,29 +406,41 @@ def _explain(arguments) -> None:
         file = arguments.weights
         known = weights.read(Path(file))[1]["dataset"] if file else "cifar10"
         arguments.dataset = known
-    model, preprocess, pullback = explanation.read_model(
-        arguments.model, arguments.weights, arguments.dataset, arguments.white
+    way = arguments.preprocess
+    if arguments.white is not None:
+        if way is not None:
+            raise ValueError("--white N is --preprocess white:N: give one of the two.")
+        way = f"white:{arguments.white}"
+    explanation.paths(arguments.output)  # before anything is computed
+    model, preprocess, pullback, said = explanation.read_model(
+        arguments.model, arguments.weights, arguments.dataset, way
     )
-    pixels = explanation.read_image(
-        arguments.image, model, arguments.dataset, arguments.data_dir
-    )
-    settings = {
-        k: getattr(arguments, k) for k in ("image", "model", "dataset", "white")
-    }
-    paths = explanation.write(
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        pixels = explanation.read_image(
+            *(arguments.image, model, arguments.dataset, arguments.data_dir),
+            arguments.fit,
+        )
+    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    written, notes = explanation.write(
         arguments.output,
         pixels,
         model,
         preprocess,
         pullback,
         arguments.rule,
-        settings,
+        settings | {"preprocess": said},
+        before_rectifier=arguments.before_rectifier,
         layer=arguments.layer,
         channel=arguments.channel,
         position=tuple(arguments.position) if arguments.position else None,
         target=arguments.target,
     )
-    print("\n".join(str(path) for path in paths))
+    if way is None and arguments.model.endswith((".keras", ".h5")):
+        notes = [f"Pixels are taken as {said}.", *notes]
+    for note in [*(str(warning.message) for warning in told), *notes]:
+        print(f"allconv: {note}", file=sys.stderr)
+    print("\n".join(str(path) for path in written))
 
 
 def _gallery(arguments) -> None:
