@@ -115,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
         help="every released file; status 1 if one differs or cannot be measured",
     )
     sub.add_argument(
-        "--mirrored",
+        "--test-time-augmentation",
         action="store_true",
-        help="say also what a second look at each image, mirrored, makes of it",
+        help="say also the error of the mean over each image and its mirror image",
     )
     _data_dir(sub)
 
@@ -157,18 +157,45 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", help="of the index; default: of the weight file, else cifar10"
     )
     sub.add_argument(
-        "--white", type=float, help="what X.keras takes for a white pixel: 1 or 255"
+        "--preprocess",
+        help="how X.keras takes pixels: white:1, white:255, tf, caffe or torch; "
+        "default: what its own layers say",
     )
-    sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--fit", default="crop", help="an image of another shape: crop, pad or stretch"
+    )
+    sub.add_argument(
+        "--before-rectifier", action="store_true", help="of --layer, as it ends in one"
+    )
+    sub.add_argument(
+        "-o", "--output", default="explanation.png", help="the PNG, or a folder"
+    )
     _data_dir(sub)
 
     sub = command(
         "draw.gallery",
         "gallery",
-        "Write a page on which to leaf through all units of a network, and the runs.",
+        "Write a page on which a network runs and all its units can be leafed through.",
         epilog="One HTML file, for any browser; it needs no network and no server.",
     )
     sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
+    sub.add_argument("--model", metavar="X.keras", help="a model of your own, instead")
+    sub.add_argument(
+        "--images", metavar="FOLDER", help="for --model: photos, or folders of classes"
+    )
+    sub.add_argument(
+        "--preprocess",
+        help="how X.keras takes pixels, as for explain; default: as its layers say",
+    )
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="convolutions; default: all"
+    )
+    sub.add_argument("--units", type=int, help="of each layer, evenly; default: all")
+    sub.add_argument(
+        "--still", action="store_true", help="leave out the network that runs"
+    )
     sub.add_argument("--records", metavar="DIR", help="default: the released ones")
     sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
     _data_dir(sub)

@@ -1,6 +1,8 @@
 """`explain` and `gallery`: what drives a neuron, and a page of all units."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
@@ -16,44 +18,80 @@ def explain(arguments: argparse.Namespace) -> None:
         file = arguments.weights
         known = weights.read(Path(file))[1]["dataset"] if file else "cifar10"
         arguments.dataset = known
-    model, preprocess, pullback = explanation.read_model(
-        arguments.model, arguments.weights, arguments.dataset, arguments.white
+    way = arguments.preprocess
+    if arguments.white is not None:
+        if way is not None:
+            raise ValueError("--white N is --preprocess white:N: give one of the two.")
+        way = f"white:{arguments.white}"
+    explanation.paths(arguments.output)  # before anything is computed
+    model, preprocess, pullback, said = explanation.read_model(
+        arguments.model, arguments.weights, arguments.dataset, way
     )
-    pixels = explanation.read_image(
-        arguments.image, model, arguments.dataset, arguments.data_dir
-    )
-    settings = {
-        k: getattr(arguments, k) for k in ("image", "model", "dataset", "white")
-    }
-    paths = explanation.write(
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        pixels = explanation.read_image(
+            *(arguments.image, model, arguments.dataset, arguments.data_dir),
+            arguments.fit,
+        )
+    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    written, notes = explanation.write(
         arguments.output,
         pixels,
         model,
         preprocess,
         pullback,
         arguments.rule,
-        settings,
+        settings | {"preprocess": said},
+        before_rectifier=arguments.before_rectifier,
         layer=arguments.layer,
         channel=arguments.channel,
         position=tuple(arguments.position) if arguments.position else None,
         target=arguments.target,
     )
-    print("\n".join(str(path) for path in paths))
+    if way is None and arguments.model.endswith((".keras", ".h5")):
+        notes = [f"Pixels are taken as {said}.", *notes]
+    for note in [*(str(warning.message) for warning in told), *notes]:
+        print(f"allconv: {note}", file=sys.stderr)
+    print("\n".join(str(path) for path in written))
 
 
 def gallery(arguments: argparse.Namespace) -> None:
-    """Write a page on which to leaf through all units of a network, and the runs."""
+    """Write a page on which a network runs and all its units can be leafed through."""
+    own = arguments.model is not None
+    if own != (arguments.images is not None) or (own and arguments.weights):
+        raise ValueError(
+            "Give --model X.keras with --images FOLDER, or --weights FILE, or neither. "
+            f"Received: --model {arguments.model} --images {arguments.images} "
+            f"--weights {arguments.weights}"
+        )
     import_tensorflow()
-    from allconv.networks import places, weights
-    from allconv.networks.classifier import Classifier
     from allconv.reports import gallery as pages
-    from allconv.results import tables
 
-    path = arguments.weights or weights.released("all_cnn_c", "cifar10")
-    page = pages.write(
-        Path(arguments.output) / "index.html",
-        Classifier.load(path),
-        tables.read(arguments.records or places.folder("records")),
-        arguments.data_dir,
-    )
+    path = Path(arguments.output) / "index.html"
+    shown = {"layers": arguments.layers, "units": arguments.units}
+    shown["live"] = not arguments.still
+    if own:
+        from allconv.reports import inputs
+
+        model = inputs.load(arguments.model)
+        way = arguments.preprocess
+        if arguments.white is not None:
+            way = f"white:{arguments.white}"
+        if way is None:
+            way, said = inputs.found(model)
+            print(f"allconv: Pixels are taken as {said}.", file=sys.stderr)
+        page = pages.write_model(path, model, arguments.images, way, **shown)
+    else:
+        from allconv.networks import places, weights
+        from allconv.networks.classifier import Classifier
+        from allconv.results import tables
+
+        file = arguments.weights or weights.released("all_cnn_c", "cifar10")
+        page = pages.write(
+            path,
+            Classifier.load(file),
+            tables.read(arguments.records or places.folder("records")),
+            arguments.data_dir,
+            **shown,
+        )
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

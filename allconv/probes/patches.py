@@ -12,7 +12,6 @@ Figure 2 of Zeiler & Fergus).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -21,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from allconv.probes import receptive_field
+from allconv.saliency import soundness
 
 # A place in a ranking that no activation has taken: value, index, y, x.
 _NOTHING = (np.float32(-np.inf), np.int32(-1), np.int32(-1), np.int32(-1))
@@ -85,7 +85,7 @@ def top_activations(
     Raises:
         ValueError: If a layer is unknown or has no map or no receptive field, the
             images do not fit the model, there are fewer than `k` activations, or a
-            weight, pixel or activation is NaN.
+            weight, pixel or activation is not finite.
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
@@ -95,6 +95,7 @@ def top_activations(
             "`k` and `batch_size` should be at least 1. "
             f"Received: k={k}, batch_size={batch_size}"
         )
+    soundness.check_channels_last(model)
     places = receptive_field.locate(model, names)
     fields = [receptive_field.compute(model, name) for name in names]
     for name, place in zip(names, places, strict=True):
@@ -104,9 +105,7 @@ def top_activations(
                 f"{place.tensor.shape}, not (batch, height, width, channels)."
             )
     # On a CPU a fused convolution and rectifier may turn NaN into 0: look before it.
-    for weight in model.weights:
-        if not np.all(np.isfinite(weight)):
-            raise ValueError(f"The weight {weight.path!r} of the model is not finite.")
+    soundness.check_weights(model)
     step = _tracker(keras.Model(model.inputs[0], _wire(places)), k, one_per_image)
 
     rankings = [
@@ -117,13 +116,19 @@ def top_activations(
     with tqdm(total=total, unit="image", disable=not progress) as bar:
         for batch in _batches(images, batch_size, model.inputs[0].shape):
             batch = tf.cast(batch, model.inputs[0].dtype)
-            rankings, nan_in_images, nan_in_maps, maxima = step(batch, count, rankings)
-            if nan_in_images or any(nan_in_maps):
+            if not count and tf.reduce_all(
+                tf.math.is_finite(tf.cast(batch, tf.float32))
+            ):
+                soundness.check_finite(model, batch[: soundness.batch_size(model) or 1])
+            rankings, bad_images, bad_maps, maxima = step(batch, count, rankings)
+            if bad_images or any(bad_maps):
                 last = f"image {count} to {count + len(batch) - 1}"
-                if nan_in_images:
-                    raise ValueError(f"A pixel of {last} is NaN.")
-                layer = names[nan_in_maps.index(True)]
-                raise ValueError(f"An activation of layer {layer!r}, {last}, is NaN.")
+                if bad_images:
+                    raise ValueError(f"A pixel of {last} is not finite.")
+                layer = names[bad_maps.index(True)]
+                raise ValueError(
+                    f"An activation of layer {layer!r}, {last}, is not finite."
+                )
             if peaks is not None:
                 found = [tensor.numpy() for tensor in maxima]
                 peaks(count, dict(zip(names, found, strict=True)))
@@ -223,27 +228,6 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     return cut
 
 
-def save(path: str | Path, tops: dict[str, Top]) -> None:
-    """Write the result of `top_activations` as a compressed npz, without pickle."""
-    arrays = {
-        f"{layer}/{field}": array
-        for layer, top in tops.items()
-        for field, array in top._asdict().items()
-    }
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def load(path: str | Path) -> dict[str, Top]:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        layers = dict.fromkeys(key.rpartition("/")[0] for key in file.files)
-        return {
-            layer: Top(*(file[f"{layer}/{field}"] for field in Top._fields))
-            for layer in layers
-        }
-
-
 def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
     """Batches of images as tensors, each checked against the model's input shape."""
     if isinstance(images, tf.data.Dataset):
@@ -294,9 +278,9 @@ def _tracker(outputs, k, one_per_image):
             _fold(tf.cast(activations, tf.float32), first, ranking, one_per_image)
             for activations, ranking in zip(maps, rankings, strict=True)
         ]
-        nan_in_images = tf.reduce_any(tf.math.is_nan(tf.cast(images, tf.float32)))
-        ranked, nan_in_maps, maxima = map(list, zip(*folded, strict=True))
-        return ranked, nan_in_images, nan_in_maps, maxima
+        finite = tf.reduce_all(tf.math.is_finite(tf.cast(images, tf.float32)))
+        ranked, bad_maps, maxima = map(list, zip(*folded, strict=True))
+        return ranked, ~finite, bad_maps, maxima
 
     return step
 
@@ -313,7 +297,7 @@ def _fold(activations, first, ranking, one_per_image):
     flat = tf.reshape(activations, (batch, height * width, channels))
     maxima = tf.reduce_max(flat, axis=1)
     peak = tf.transpose(maxima)
-    nan = tf.reduce_any(tf.math.is_nan(peak))
+    bad = tf.reduce_any(~tf.math.is_finite(peak))
 
     # In order of image: `top_k` ranks equal values by place, here and below.
     image = tf.sort(tf.math.top_k(peak, tf.minimum(k, tf.shape(peak)[1])).indices)
@@ -342,4 +326,4 @@ def _fold(activations, first, ranking, one_per_image):
         new = tf.reshape(new, (channels, -1))
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
-    return [tf.gather(c, order, batch_dims=1) for c in candidates], nan, maxima
+    return [tf.gather(c, order, batch_dims=1) for c in candidates], bad, maxima

@@ -22,7 +22,7 @@ class Activity:
 
     Attributes:
         silent: int64 `(channels,)`: images whose peak is 0 or less.
-        counts: int64 `(channels, 32)`: the other images, in equal steps from 0 to `end`.
+        counts: int64 `(channels, 32)`: the others, in equal steps from 0 to `end`.
         end: float64 `(channels,)`: a power of 2, at least the largest peak; 0 before
             any peak is above 0.
     """

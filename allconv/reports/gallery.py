@@ -18,13 +18,14 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import keras
 import numpy as np
 
 from allconv.core import files, runtime
 from allconv.data import datasets
-from allconv.data.preprocessing import MeanStd
+from allconv.data.preprocessing import Preprocessor
 from allconv.networks.classifier import Classifier
 from allconv.reports import results_html, sheets, sources
 from allconv.reports.microscope import page as microscope
@@ -57,7 +58,7 @@ def write(
     """Write the page of a network of this project.
 
     The images are the test set that the network was trained for or, where that is not
-    on this machine, drawn shapes; the page says which.
+    on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -77,7 +78,7 @@ def write(
     """
     meta, records = classifier.meta, list(records)
     _check_layers(classifier.model, layers)
-    source = sources.test_set(classifier, data_dir)
+    source = sources.of_network(classifier, data_dir)
     parts, found = _units(classifier, source, layers, units, progress)
     engine, why = _live(classifier, data_dir, None) if live else ({}, "")
     lead = _lead(meta, source) + (f'<p class="notice">{why}</p>' if why else "")
@@ -97,7 +98,7 @@ def write_model(
     path: str | Path,
     model: keras.Model,
     folder: str | Path,
-    white: float,
+    preprocess: str,
     *,
     layers: Sequence[str] | None = None,
     units: int | None = None,
@@ -106,14 +107,14 @@ def write_model(
 ) -> Path:
     """Write the page of any Keras model that `Explainer` explains.
 
-    Memory does not grow with the number of photographs: while the page is made they lie,
-    at the size of the model's input, in a temporary file.
+    Memory does not grow with the number of photographs: while the page is made they
+    lie, at the size of the model's input, in a temporary file.
 
     Args:
         path: The HTML file; its folder is made.
         model: Functional or Sequential, of one image input of known size.
         folder: Photographs, or one folder of them for each class.
-        white: The input value of a white pixel, 1 or 255, say.
+        preprocess: How it takes pixels, as for `inputs.parse`: "white:1", say.
         layers: Addresses of convolutions, "block/conv1" in a nested model; None: all.
         units: How many units of a layer are shown, from the first to the last.
         live: Whether the model runs in the page, where the page's engine can run it.
@@ -134,17 +135,17 @@ def write_model(
         )
     if shapes[0][2] != 3:
         raise ValueError(f"Images should have 3 channels. Received: {shapes[0]}")
-    if not (np.isfinite(white) and white > 0):
-        raise ValueError(f"`white` should be above 0. Received: white={white}")
     _check_layers(model, layers)
-    scale = MeanStd(np.zeros(3, np.float32), np.full(3, 255 / white, np.float32))
+    preprocessor = cast("Preprocessor", sources.preprocessor(preprocess))
     with tempfile.TemporaryDirectory() as scratch:
         source = sources.folder(folder, shapes[0][:2], scratch, progress=progress)
         outputs = model.outputs[0].shape[-1]
         mine = list(source.classes)
         names = mine if len(mine) == outputs else [f"class {i}" for i in range(outputs)]
         facts = {"dataset": str(folder), "class_names": names}
-        classifier = Classifier(model, scale, {"architecture": model.name} | facts)
+        classifier = Classifier(
+            model, preprocessor, {"architecture": model.name} | facts
+        )
         parts, found = _units(classifier, source, layers, units, progress)
         engine, why = ({}, "")
         if live:
@@ -327,7 +328,7 @@ def _lead(meta: dict, source: sources.Source) -> str:
     if source.stand_in:
         text += (
             f'<p class="notice">{trained} was not on the machine that made this page: '
-            "the images are drawn shapes, which the network has never seen.</p>"
+            "the images are synthetic shapes, which the network has never seen.</p>"
         )
     return text
 

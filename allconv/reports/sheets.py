@@ -1,7 +1,6 @@
 """Units and images as the page holds them: pictures in sheets, numbers as JSON.
 
-Sheets are lossy WebP, which keeps a page of all units below 6 MB. At quality 80 to 90 the
-maps of CIFAR-sized networks are right to a few levels of 256.
+Sheets are lossy WebP, but for small patches: colours are right to some levels of 256.
 """
 
 import base64

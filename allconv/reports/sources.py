@@ -4,7 +4,8 @@ Photographs are read one by one into a file of raw pixels, which is then read wh
 is needed: memory does not grow with their number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from allconv.data import datasets, photo
+from allconv.data.preprocessing import MeanStd
 from allconv.networks.classifier import Classifier
+from allconv.reports import inputs
 
 
 class Source(NamedTuple):
@@ -35,7 +38,7 @@ class Source(NamedTuple):
     stand_in: bool = False
 
 
-def test_set(classifier: Classifier, data_dir: str | Path | None = None) -> Source:
+def of_network(classifier: Classifier, data_dir: str | Path | None) -> Source:
     """The test set that a network was trained for or, where it is not here, shapes.
 
     Raises:
@@ -84,3 +87,29 @@ def folder(
     names = [file.name for file, _ in files]
     title = f"{len(files):,} images of {Path(path).name or path}"
     return Source(images, labels, classes, names, title)
+
+
+@dataclass(frozen=True)
+class FromPixels:
+    """A preprocessing that no mean and deviation of each channel is."""
+
+    inputs: Callable
+    pullback: Callable
+    name = "own"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.inputs(images)
+
+
+def preprocessor(way: str) -> MeanStd | FromPixels:
+    """A way of `inputs.parse` as a network has it; as mean and deviation if it is one.
+
+    Raises:
+        ValueError: As `inputs.parse`.
+    """
+    taken, pullback = inputs.parse(way)
+    if way == "caffe":  # turns the colours round
+        return FromPixels(taken, pullback)
+    black, white = taken(np.array([[[[0] * 3]], [[[255] * 3]]], np.uint8))[:, 0, 0]
+    std = 255 / (white - black)
+    return MeanStd((-black * std).astype(np.float32), std.astype(np.float32))

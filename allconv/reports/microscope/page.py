@@ -74,7 +74,7 @@ def write(
     """Write the page.
 
     The images to pick from are of the test set that each network was trained for or,
-    where that is not on this machine, drawn shapes; the page says which.
+    where that is not on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -268,15 +268,15 @@ def _blob(array: np.ndarray, blobs: dict[str, str]) -> str:
 
 
 def _about(meta: Mapping, shown: str) -> str:
-    text = f"{meta['architecture']}, trained on {TITLES[meta['dataset']]}"
+    text = f"{meta['architecture']}, trained on {datasets.title(meta['dataset'])}"
     if "preset" in meta:
         text += f" by the recipe {meta['preset']}, seed {meta['seed']}"
     if "error" in meta:
         text += f": it gets {meta['error']:.2f} % of the test images wrong"
     if shown != meta["dataset"]:
         text += (
-            f". {TITLES[meta['dataset']]} was not on the machine that made this page: "
-            "the images are drawn shapes, which the network has never seen"
+            f". {datasets.title(meta['dataset'])} was not on the machine that made this page: "
+            "the images are synthetic shapes, which the network has never seen"
         )
     return text + "."
 
