@@ -33,14 +33,14 @@ from allconv.reports.units import RULES, convolutions, look, sampled
 
 FOLDER = Path(__file__).with_name("browser")
 # Pixels of all maps of a page, which is then below 30 MB; a larger patch is shrunk.
-MAP_PIXELS = 80_000_000
+MAP_PIXELS = 45_000_000
 LIVE_WEIGHTS = 10_000_000  # numbers; more would make the page slow to load and to run
 PARTS = {
     "microscope": "Microscope",
     "units": "Units",
     "tables": "Tables",
     "runs": "Runs",
-    "reading": "How to read it",
+    "reading": "Reading",
 }
 
 
@@ -213,7 +213,7 @@ def _units(
     first = min(len(layers) - 1, int(len(layers) * 0.6))
     own = classifier.meta.get("class_names")
     names = list(own) if own else datasets.class_names(classifier.meta["dataset"])
-    scripts = [sheets.script("images", atlas.facts(full))]
+    scripts = [sheets.script("u-images", atlas.facts(full))]
     # The layer that is opened first comes first.
     for one in sorted(found, key=lambda units: units.layer != layers[first]):
         facts = sheets.layer_data(classifier, one, atlas, names, full)

@@ -19,8 +19,22 @@ function showPart(part) {
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (part !== "units") document.body.classList.remove("projector");
+  if (part === "runs") showFigures($("part-runs"));
+  if (part !== "units") document.documentElement.classList.remove("projector");
 }
+
+/* Figures of runs are unpacked when they come in sight; most stay closed. */
+function showFigures(box) {
+  for (const image of box?.querySelectorAll("img[data-packed]") ?? []) {
+    if (image.closest("details:not([open])")) continue;
+    const packed = image.dataset.packed;
+    delete image.dataset.packed;
+    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    new Response(stream).text().then((text) => { image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })); });
+  }
+}
+document.addEventListener("toggle", (event) => { if (event.target.matches?.(".run")) showFigures(event.target); }, true);
 
 $("parts").addEventListener("click", (event) => {
   const link = event.target.closest("a");

@@ -29,7 +29,7 @@ async function decoded(uri) {
 
 async function open(name) {
   if (!atlas.picture) {
-    const { sheet, ...facts } = await arrival("images");
+    const { sheet, ...facts } = await arrival("u-images");
     Object.assign(atlas, facts, { picture: await decoded(sheet) });
   }
   if (!opened.has(name)) {
@@ -76,7 +76,7 @@ async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, wrong = 
   }
   showUnit(unit, { hit, push });
   say(wrong);
-  $("u-layer").setAttribute("aria-labelledby", `tab-${name}`);
+  $("u-layer").setAttribute("aria-labelledby", `u-tab-${name}`);
   $("u-state").hidden = true;
   $("u-layer").setAttribute("aria-busy", "false");
 }
@@ -176,7 +176,7 @@ function pin(yes) {
 }
 
 function project(yes) {
-  document.body.classList.toggle("projector", yes);
+  document.documentElement.classList.toggle("projector", yes);
   $("u-project").setAttribute("aria-pressed", yes);
 }
 
@@ -221,7 +221,7 @@ const main = new Panel($("u-panels").appendChild(make("div")), {
     button("u-previous", "\u2190", "Previous unit", () => step(-1)), number,
     button("u-next", "\u2192", "Next unit", () => step(1)),
     Object.assign(button("u-pin", "Keep beside", null, () => pin(true)), { className: "many" }),
-    Object.assign(button("u-project", "Projector", null, () => project(!document.body.classList.contains("projector"))), { className: "wide" }),
+    Object.assign(button("u-project", "Projector", null, () => project(!document.documentElement.classList.contains("projector"))), { className: "wide" }),
     ...(shell.live.length ? [Object.assign(button("u-live", "In the microscope", null, toMicroscope), { className: "many" })] : []),
   ],
 });
@@ -240,7 +240,7 @@ function toMicroscope() {
 }
 
 for (const { name, note } of shell.layers) {
-  const tab = make("button", name, { type: "button", role: "tab", id: `tab-${name}`, "data-name": name, "aria-controls": "u-layer" });
+  const tab = make("button", name, { type: "button", role: "tab", id: `u-tab-${name}`, "data-name": name, "aria-controls": "u-layer" });
   tab.append(make("small", note));
   tab.addEventListener("click", () => showLayer(name));
   $("u-tabs").append(tab);
@@ -281,7 +281,7 @@ document.addEventListener("keydown", (event) => { // where no element needs the 
   if (event.target.matches("input, select, [role=tab]")) return;
   if (/^[1-9]$/.test(event.key)) return showHit(Number(event.key) - 1);
   if (event.key === "p") return pin(!pinned);
-  if (event.key === "b") return project(!document.body.classList.contains("projector"));
+  if (event.key === "b") return project(!document.documentElement.classList.contains("projector"));
   if (event.key === "Escape") return project(false);
   if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
   event.preventDefault();
@@ -291,7 +291,7 @@ document.addEventListener("keydown", (event) => { // where no element needs the 
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => layer && draw());
 addEventListener("hashchange", () => {
-  if (place.partOf(location.hash) === "units") showLayer(...fromAddress(location.hash));
+  if (place.partOf(location.hash) === "units" && location.hash !== place.last.units) showLayer(...fromAddress(location.hash));
 });
 showLayer(...fromAddress(place.part === "units" ? location.hash : ""));
 }

@@ -207,7 +207,7 @@ function wire() {
   addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
   $("network").addEventListener("change", () => go({ ...fromAddress(`#${encodeURIComponent(facts.networks[$("network").value].title)}`), image: view.image }));
   addEventListener("hashchange", () => {
-    if (place.partOf(location.hash) === "microscope") go(fromAddress(location.hash));
+    if (place.partOf(location.hash) === "microscope" && location.hash !== place.last.microscope) go(fromAddress(location.hash));
   });
   document.addEventListener("keydown", (event) => { // where no element has the keys
     if (event.target !== document.body || place.part !== "microscope" || !answer) return;

@@ -275,8 +275,9 @@ def _about(meta: Mapping, shown: str) -> str:
         text += f": it gets {meta['error']:.2f} % of the test images wrong"
     if shown != meta["dataset"]:
         text += (
-            f". {datasets.title(meta['dataset'])} was not on the machine that made this page: "
-            "the images are synthetic shapes, which the network has never seen"
+            f". {datasets.title(meta['dataset'])} was not on the machine that made "
+            "this page: the images are synthetic shapes, which the network has never "
+            "seen"
         )
     return text + "."
 
