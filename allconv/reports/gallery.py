@@ -147,7 +147,8 @@ def write_model(
             model, preprocessor, {"architecture": model.name} | facts
         )
         parts, found = _units(classifier, source, layers, units, progress)
-        engine, why = ({}, "")
+        engine: dict[str, str] = {}
+        why = ""
         if live:
             engine, why = _live(classifier, None, _samples(source, names, mine))
         del source  # closes the temporary file
@@ -214,7 +215,7 @@ def _units(
     own = classifier.meta.get("class_names")
     names = list(own) if own else datasets.class_names(classifier.meta["dataset"])
     scripts = [sheets.script("u-images", atlas.facts(full))]
-    # The layer that is opened first comes first.
+    # The layer that is opened first comes first; then the network, then the others.
     for one in sorted(found, key=lambda units: units.layer != layers[first]):
         facts = sheets.layer_data(classifier, one, atlas, names, full)
         scripts.append(sheets.script(f"data-{one.layer}", facts))
@@ -234,7 +235,7 @@ def _units(
         "title": source.title,
         "colours": microscope.COLOURS,
     }
-    return {"data": "\n".join(scripts)}, shell
+    return {"first": "\n".join(scripts[:2]), "data": "\n".join(scripts[2:])}, shell
 
 
 def _channels(layer: keras.Layer) -> int:

@@ -2,7 +2,7 @@
 
 Pictures are lossy WebP. Maps are lossless, in few steps, which keep zero exactly grey:
 lossy WebP halves the resolution of colour, by which a signed map is wrong by 15 to 29
-of 256 levels (RMS; All-CNN-C), and by nine steps by 7.
+of 256 levels (RMS; All-CNN-C), and by seven steps by 8 to 12.
 """
 
 import base64

@@ -280,7 +280,7 @@ def test_it_opens_at_the_microscope_whose_units_are_linked(at):
     window.wait(READY)
     assert window.run("return place.part") == "units"
     name, unit = window.run("return [layerOf().name, answer.neuron.unit]")
-    assert window.run(HASH) == f"#{name}/{unit}"
+    assert window.run(HASH) == f"#units/{name}/{unit}/pictures/1"
     assert window.run(TITLE).startswith(name)
     window.run("history.back()")
     window.wait("place.part === 'microscope'")
