@@ -22,6 +22,7 @@ from allconv.saliency.explainer import Explainer
 
 RULES = ("guided", "deconvnet", "backprop")
 _CHUNK_BYTES = 1 << 25  # of the maps of units that are explained at a time, a rule
+_BATCH_NUMBERS = 1 << 20  # in the images of a step, whose activations fill memory
 
 
 class Units(NamedTuple):
@@ -105,7 +106,7 @@ def look(
         cast("np.ndarray", _Preprocessed(classifier, images)),  # len and slices, as one
         layers,
         k,
-        batch_size=max(1, min(100, _CHUNK_BYTES // images[0].nbytes // 4)),
+        batch_size=max(4, min(100, _BATCH_NUMBERS // images[0].size)),
         progress=progress,
         peaks=count,
     )
@@ -114,7 +115,11 @@ def look(
         for layer, all_top in tops.items():
             channels = chosen[layer]
             top = all_top.select(channels)
-            explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
+            batch = max(4, min(64, _BATCH_NUMBERS // images[0].size))
+            explainers = {
+                rule: Explainer(model, rule, layer=layer, batch_size=batch)
+                for rule in RULES
+            }
             box = top.box
             if all(box[0, 0, 2:] - box[0, 0, :2] >= images.shape[1:3]):
                 box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
