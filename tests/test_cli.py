@@ -374,3 +374,20 @@ def test_ctrl_c_while_python_imports_is_a_line(tmp_path):
     )
     assert done.stderr == "\nStopped.\n"
     assert done.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "mine.keras"),
+        ("--images", "photos"),
+        ("--model", "mine.keras", "--images", "photos", "--weights", "w.h5"),
+        ("--preprocess", "tf"),
+        ("--model", "m.keras", "--images", "p", "--white", "1", "--preprocess", "tf"),
+    ],
+)
+def test_what_a_gallery_is_of_should_be_said_once(capsys, arguments):
+    status, _, err = call(capsys, "gallery", *arguments)
+    assert status == 2
+    assert err.startswith("allconv: ")
+    assert "--" in err

@@ -95,6 +95,8 @@ def test_the_wheel_is_small_and_holds_no_more_than_the_package(wheel):
         names = file.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"allconv"}
     assert "allconv/py.typed" in names
+    for file in ("browser/gallery.html", "browser/units.js", "microscope/kernels.wasm"):
+        assert f"allconv/reports/{file}" in names
     assert sum(n.startswith("allconv/released/records/") for n in names) == len(
         list((ROOT / "records").glob("*.json"))
     )

@@ -64,6 +64,13 @@ def gallery(arguments: argparse.Namespace) -> None:
             f"Received: --model {arguments.model} --images {arguments.images} "
             f"--weights {arguments.weights}"
         )
+    way = arguments.preprocess
+    if arguments.white is not None:
+        if way is not None:
+            raise ValueError("--white N is --preprocess white:N: give one of the two.")
+        way = f"white:{arguments.white}"
+    if way is not None and not own:
+        raise ValueError("--preprocess is for --model: our networks know their own.")
     import_tensorflow()
     from allconv.reports import gallery as pages
 
@@ -74,9 +81,6 @@ def gallery(arguments: argparse.Namespace) -> None:
         from allconv.reports import inputs
 
         model = inputs.load(arguments.model)
-        way = arguments.preprocess
-        if arguments.white is not None:
-            way = f"white:{arguments.white}"
         if way is None:
             way, said = inputs.found(model)
             print(f"allconv: Pixels are taken as {said}.", file=sys.stderr)
