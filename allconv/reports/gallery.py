@@ -13,6 +13,7 @@ learning curves and confusion matrices.
 """
 
 import html
+import json
 import math
 import re
 import tempfile
@@ -281,7 +282,8 @@ def _assemble(
 ) -> Path:
     if not engine:
         shown = [name for name in shown if name != "microscope"]
-    names = re.findall(r'"title":"((?:[^"\\]|\\.)*)"', engine.get("facts", ""))[:1]
+    networks = json.loads(engine["facts"])["networks"] if engine else []
+    names = [network["title"] for network in networks]
     style = (microscope.FOLDER / "microscope.css").read_text("utf-8")
     parts = parts | {
         "style": style,
