@@ -115,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
         help="every released file; status 1 if one differs or cannot be measured",
     )
     sub.add_argument(
-        "--mirrored",
+        "--test-time-augmentation",
         action="store_true",
-        help="say also what a second look at each image, mirrored, makes of it",
+        help="say also the error of the mean over each image and its mirror image",
     )
     _data_dir(sub)
 
@@ -157,9 +157,20 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", help="of the index; default: of the weight file, else cifar10"
     )
     sub.add_argument(
-        "--white", type=float, help="what X.keras takes for a white pixel: 1 or 255"
+        "--preprocess",
+        help="how X.keras takes pixels: white:1, white:255, tf, caffe or torch; "
+        "default: what its own layers say",
     )
-    sub.add_argument("-o", "--output", default="explanation.png", help="the PNG")
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--fit", default="crop", help="an image of another shape: crop, pad or stretch"
+    )
+    sub.add_argument(
+        "--before-rectifier", action="store_true", help="of --layer, as it ends in one"
+    )
+    sub.add_argument(
+        "-o", "--output", default="explanation.png", help="the PNG, or a folder"
+    )
     _data_dir(sub)
 
     sub = command(

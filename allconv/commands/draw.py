@@ -1,6 +1,8 @@
 """`explain` and `gallery`: what drives a neuron, and a page of all units."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
@@ -16,29 +18,41 @@ def explain(arguments: argparse.Namespace) -> None:
         file = arguments.weights
         known = weights.read(Path(file))[1]["dataset"] if file else "cifar10"
         arguments.dataset = known
-    model, preprocess, pullback = explanation.read_model(
-        arguments.model, arguments.weights, arguments.dataset, arguments.white
+    way = arguments.preprocess
+    if arguments.white is not None:
+        if way is not None:
+            raise ValueError("--white N is --preprocess white:N: give one of the two.")
+        way = f"white:{arguments.white}"
+    explanation.paths(arguments.output)  # before anything is computed
+    model, preprocess, pullback, said = explanation.read_model(
+        arguments.model, arguments.weights, arguments.dataset, way
     )
-    pixels = explanation.read_image(
-        arguments.image, model, arguments.dataset, arguments.data_dir
-    )
-    settings = {
-        k: getattr(arguments, k) for k in ("image", "model", "dataset", "white")
-    }
-    paths = explanation.write(
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        pixels = explanation.read_image(
+            *(arguments.image, model, arguments.dataset, arguments.data_dir),
+            arguments.fit,
+        )
+    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    written, notes = explanation.write(
         arguments.output,
         pixels,
         model,
         preprocess,
         pullback,
         arguments.rule,
-        settings,
+        settings | {"preprocess": said},
+        before_rectifier=arguments.before_rectifier,
         layer=arguments.layer,
         channel=arguments.channel,
         position=tuple(arguments.position) if arguments.position else None,
         target=arguments.target,
     )
-    print("\n".join(str(path) for path in paths))
+    if way is None and arguments.model.endswith((".keras", ".h5")):
+        notes = [f"Pixels are taken as {said}.", *notes]
+    for note in [*(str(warning.message) for warning in told), *notes]:
+        print(f"allconv: {note}", file=sys.stderr)
+    print("\n".join(str(path) for path in written))
 
 
 def gallery(arguments: argparse.Namespace) -> None:

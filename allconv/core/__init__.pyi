@@ -3,6 +3,7 @@ from . import (
     checks as checks,
     disk as disk,
     files as files,
+    locks as locks,
     machine as machine,
     runtime as runtime,
     waiting as waiting,

@@ -26,8 +26,8 @@ class DamagedFileError(RuntimeError):
     """A file that is not what was written: truncated, altered or of another kind."""
 
 
-def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
-    """The content of a regular file; a pipe or a device is not waited for.
+def open_file(path: str | Path, largest: int = LARGEST) -> BinaryIO:
+    """A regular file, open to be read; a pipe or a device is not waited for.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -46,7 +46,12 @@ def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
             f"{path} has {found.st_size:,} bytes; {largest:,} at most were expected."
         )
     # Should a pipe have come into its place, to open it does not wait for a writer.
-    with open(path, "rb", opener=_without_waiting) as file:
+    return open(path, "rb", opener=_without_waiting)
+
+
+def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file; raises what `open_file` raises."""
+    with open_file(path, largest) as file:
         return file.read(largest)
 
 

@@ -4,6 +4,7 @@ from . import (
     cifar as cifar,
     datasets as datasets,
     own as own,
+    photo as photo,
     pickled as pickled,
     preprocessing as preprocessing,
     shapes as shapes,

@@ -4,6 +4,7 @@ Nothing here unpickles or executes what it reads, and nothing is extracted to th
 """
 
 import hashlib
+import io
 import json
 import subprocess
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from allconv.core.disk import read_bytes
 from allconv.core.waiting import say_if_long
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -155,13 +157,16 @@ def read_archive(name: str, path: Path) -> tuple[Split, Split]:
     Raises:
         DataError: If its MD5 is not the official one.
     """
-    found = hashlib.md5(path.read_bytes()).hexdigest()
+    content = read_bytes(path)
+    found = hashlib.md5(content).hexdigest()
     if found != ARCHIVES[name][1]:
         raise DataError(
             f"{path} has MD5 {found}, the official archive {ARCHIVES[name][1]}. It is "
             "damaged or another file; delete it to have it fetched again."
         )
-    with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
+    with tarfile.open(
+        fileobj=io.BytesIO(content)
+    ) as tar:  # what was verified: nothing is extracted to the disk
         files = {
             Path(m.name).name: _content(tar, m)
             for m in tar.getmembers()

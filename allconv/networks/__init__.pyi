@@ -28,6 +28,9 @@ from .all_cnn import (
     StridedCNNB as StridedCNNB,
     StridedCNNC as StridedCNNC,
 )
+from .builders import (
+    build as build,
+)
 from .classics import (
     VGG16CIFAR as VGG16CIFAR,
     MobileNetV2CIFAR as MobileNetV2CIFAR,
@@ -39,7 +42,6 @@ from .classifier import (
 from .registry import (
     NAMES as NAMES,
     NORMS as NORMS,
-    build as build,
     family as family,
 )
 from .weights import (

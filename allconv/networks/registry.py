@@ -5,16 +5,15 @@ Needs no TensorFlow: the layers are imported when a network is built.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 NORMS = ("none", "batch", "deconv")
 
@@ -118,20 +117,6 @@ def family(name: str) -> Family:
         "A network should be one that `python -m allconv list` shows. "
         f"Received: {name!r}{nearest(name, NAMES)}"
     )
-
-
-def build(name: str, **arguments: Any) -> keras.Model:
-    """Build a network by name.
-
-    Args:
-        name: One of `NAMES`.
-        **arguments: As for `builders.build`, which is imported only now.
-
-    Raises:
-        ValueError: If there is no such network, or it cannot be built so.
-    """
-    builders = importlib.import_module("allconv.networks.builders")
-    return builders.build(name, **arguments)
 
 
 def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:

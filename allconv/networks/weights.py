@@ -170,7 +170,7 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
     """Set a network's weights from a released set or a file.
 
     Args:
-        model: A network of `registry.build`. One without its top takes what fits.
+        model: A network of `builders.build`. One without its top takes what fits.
         architecture: Its name in `registry.NAMES`.
         weights: The name of a data set of `data.NAMES`, a file of `save`, or a Keras
             `.weights.h5` file.

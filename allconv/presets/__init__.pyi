@@ -8,9 +8,11 @@ from .catalogue import (
     PRESETS as PRESETS,
     get as get,
 )
+from .limits import (
+    check as check,
+)
 from .preset import (
     Preset as Preset,
-    check as check,
     complete as complete,
     shorten as shorten,
 )

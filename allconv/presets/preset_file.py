@@ -28,7 +28,7 @@ def read(path: str | Path) -> Preset:
         path: A `.json` or a `.toml` file.
 
     Returns:
-        The preset; `preset.check` says whether a run can follow it.
+        The preset; `limits.check` says whether a run can follow it.
 
     Raises:
         FileNotFoundError: If there is no such file.

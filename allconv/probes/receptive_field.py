@@ -23,7 +23,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from allconv.saliency import addresses
+from allconv.saliency import addresses, soundness
 
 # Class names of layers and `keras.ops` operations that treat each position by itself
 # at test time. Add the name of a custom class here to have it passed through.
@@ -122,6 +122,7 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
     Raises:
         ValueError: If a name is unknown, ambiguous, or the model has no graph.
     """
+    soundness.check_channels_last(model)
     graph = _graph(model)
     pixel = ReceptiveField((0, 0), (1, 1), (1, 1))
     image = graph.inputs[0].shape[1:3]
@@ -211,8 +212,6 @@ def _propagate(layer, node, field, path: str, image) -> ReceptiveField | str:
     names = {cls.__name__ for cls in type(layer).__mro__}
     shape = node.input_tensors[0].shape
     refusal = f"{path!r} ({type(layer).__name__}) has no rule."
-    if getattr(layer, "data_format", None) == "channels_first":
-        return refusal + " Channels should come last."
     if names & _ALONG_CHANNELS:
         return field if layer.axis in (-1, len(shape) - 1, [-1]) else refusal
     if names & POINTWISE:

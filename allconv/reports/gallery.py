@@ -49,7 +49,7 @@ def write(
     """Write the page.
 
     The images are the test set that the network was trained for or, where that is not
-    on this machine, drawn shapes; the page says which.
+    on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -228,7 +228,7 @@ def _lead(meta: dict, shown: str, count: int) -> str:
     if shown != meta["dataset"]:
         text += (
             f'<p class="notice">{trained} was not on the machine that made this page: '
-            "the images are drawn shapes, which the network has never seen.</p>"
+            "the images are synthetic shapes, which the network has never seen.</p>"
         )
     return text
 

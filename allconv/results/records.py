@@ -38,6 +38,7 @@ class Record(TypedDict):
     """The record of one run, as `record.json` holds it.
 
     What a run that diverged does not have is not required; of a finished one it is.
+    `altered`: a callback has set weights after an epoch.
     """
 
     status: Literal["finished", "diverged"]
@@ -57,6 +58,7 @@ class Record(TypedDict):
     minutes: Annotated[float, Span(0, 1e9)]
     history: list[Row]
     environment: dict[str, str | int | None]
+    altered: NotRequired[bool]
     commit: str | None
     date: str
     state_sha256: str

@@ -105,7 +105,8 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     Args:
         records: Of `read`.
         recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
-            record counts if all its fields are the same.
+            record counts if all its fields are the same, and no callback has set other
+            weights in the run.
     """
     mine: dict[int, dict] = {}
     for one in _all_of(records, recipe):
@@ -119,6 +120,7 @@ def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     mine: list[dict] = []
     for one in records:
         counts = complete(one["preset"]) == expected and not expected["hold_out"]
+        counts = counts and not one.get("altered", False)
         if counts and one not in mine:  # else a copy of a file
             mine.append(one)
     return mine

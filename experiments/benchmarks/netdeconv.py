@@ -30,7 +30,7 @@ import keras
 import tensorflow as tf
 
 from allconv.layers.whitening_layer import Whitening
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.results import tables
 from experiments.benchmarks.training import NORMS
 
@@ -98,7 +98,7 @@ def build(net: str, norm: str, functions: dict, options: dict) -> keras.Model:
     }
     if options:
         arguments["norm_options"] = options
-    model = registry.build(net, **arguments)
+    model = builders.build(net, **arguments)
     for layer in model.layers:
         if isinstance(layer, Whitening):
             for name, function in functions.items():

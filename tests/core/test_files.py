@@ -1,5 +1,6 @@
 """Files are verified before they are understood, and written whole or not at all."""
 
+import ast
 import io
 import json
 import os
@@ -287,6 +288,58 @@ def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path):
     assert re.fullmatch(r"\.a\[b\]\.h5\.[0-9a-f]{12}\.tmp", left.name)
     files.write_bytes(tmp_path / "a[b].h5", b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a[b].h5"]
+
+
+DYING = """
+import os, sys
+from allconv.core import files
+name, after = sys.argv[2], sys.argv[3] == "after"
+real = getattr(os, name)
+def die(*arguments, **kwargs):
+    if after: real(*arguments, **kwargs)
+    os.kill(os.getpid(), 9)
+setattr(os, name, die)
+files.write_bytes(sys.argv[1], b"new" * 100_000)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", ["fsync", "replace", "open"])
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path, name, when):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", DYING, str(path), name, when]
+    assert subprocess.run(command, check=False).returncode == -9
+    moved = name == "open" or (name, when) == ("replace", "after")
+    assert path.read_bytes() == (b"new" * 100_000 if moved else b"old")
+    files.write_bytes(path, b"newer")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def writes_by_itself(tree):
+    """Calls that write to a path and are none of this module's."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name, *rest = ast.unparse(node.func).split(".")[::-1]
+        modes = [re.fullmatch("'[wxa]b?t?'", ast.unparse(a)) for a in node.args]
+        opened = name == "open" and any(modes)
+        if opened or (
+            name in ("write_text", "write_bytes") and rest not in ([], ["files"])
+        ):
+            yield node.lineno
+
+
+def test_all_that_is_written_is_written_whole():
+    """So that what is true of `write_bytes` is true of caches, records and pages."""
+    package = Path(files.__file__).parents[1]
+    paths = [p for p in package.rglob("*.py") if p.parent.name != "core"]
+    assert len(paths) > 40
+    for path in paths:
+        lines = list(writes_by_itself(ast.parse(path.read_text())))
+        assert not lines, f"{path} writes by itself in lines {lines}"
+    bad = "open('x', 'wb')\nPath('x').write_text('y')\nfiles.write_bytes(a, b)"
+    assert list(writes_by_itself(ast.parse(bad))) == [1, 2]
 
 
 def test_what_a_living_writer_has_begun_is_not_swept(tmp_path):

@@ -45,9 +45,11 @@ def test_a_second_look_is_the_mean_with_the_mirror_image(saved):
         model.predict(preprocessor(images)[:, :, columns], verbose=0)
         for columns in (range(32), range(31, -1, -1))
     ]
-    found = Classifier.load(path).predict(images, mirrored=True)
+    found = Classifier.load(path).predict(images, test_time_augmentation=True)
     np.testing.assert_allclose(found, (both[0] + both[1]) / 2, atol=1e-6)
-    turned = Classifier.load(path).predict(images[:, :, ::-1], mirrored=True)
+    turned = Classifier.load(path).predict(
+        images[:, :, ::-1], test_time_augmentation=True
+    )
     np.testing.assert_allclose(turned, found, atol=1e-5)
 
 

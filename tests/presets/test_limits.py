@@ -20,7 +20,8 @@ from allconv.data import datasets, shapes
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.networks import registry
 from allconv.presets import catalogue, limits
-from allconv.presets.preset import Preset, check, complete
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset, complete
 from allconv.training import run
 
 NAN = float("nan")

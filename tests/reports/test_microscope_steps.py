@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from keras import layers
 
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.reports.microscope.steps import describe
 
 
 def test_all_networks_of_the_paper_are_described():
     for name in ("all_cnn_a", "strided_cnn_b", "conv_pool_cnn_c", "model_c"):
-        model = registry.build(name)
+        model = builders.build(name)
         network, values = describe(model)
         assert len(values) == model.count_params()
         ops = [step["op"] for step in network["steps"]]
@@ -73,6 +73,6 @@ def test_others_are_refused_in_a_line(output, message):
 
 
 def test_an_input_of_unknown_size_is_refused():
-    model = registry.build("all_cnn_c", input_shape=(None, None, 3))
+    model = builders.build("all_cnn_c", input_shape=(None, None, 3))
     with pytest.raises(ValueError, match="known size"):
         describe(model)

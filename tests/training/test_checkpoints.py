@@ -71,6 +71,26 @@ def test_the_last_two_are_kept(tmp_path):
     assert checkpoints.load_latest(tmp_path)[1]["epoch"] == 10_000
 
 
+@pytest.mark.parametrize("keep", [0, -1, True, 1.0])
+def test_none_kept_is_refused(tmp_path, keep):
+    with pytest.raises(ValueError, match=f"`keep` should be .* Received: keep={keep}"):
+        checkpoints.save(tmp_path, 1, EXAMPLE, {}, keep=keep)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_later_one_does_not_push_out_a_whole_one(tmp_path):
+    for epoch in (1, 2, 8, 9):
+        checkpoints.save(tmp_path, epoch, EXAMPLE, {})
+    for path in checkpoints.files(tmp_path):
+        path.write_bytes(b"nonsense")
+    for epoch in (1, 2, 3):
+        checkpoints.save(tmp_path, epoch, EXAMPLE, {})
+    with pytest.warns(UserWarning, match="passed over"):
+        assert checkpoints.load_latest(tmp_path)[1]["epoch"] == 3
+    names = [p.name for p in checkpoints.files(tmp_path)]
+    assert names[-2:] == ["epoch-0003.h5", "epoch-0002.h5"]
+
+
 def test_a_damaged_newest_gives_the_one_before_with_a_warning(tmp_path):
     for epoch in (1, 2):
         checkpoints.save(tmp_path, epoch, EXAMPLE, {})

@@ -36,7 +36,7 @@ SCRIPTS = (
     "hands.js",
     "microscope.js",
 )
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 IMAGES = 60
 # Paul Tol's 'muted' set, which colour-blind people tell apart, and a grey; one fixed
 # colour for each of ten classes, again and again where there are more.
@@ -55,7 +55,7 @@ def write(
     """Write the page.
 
     The images to pick from are of the test set that each network was trained for or,
-    where that is not on this machine, drawn shapes; the page says which.
+    where that is not on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -219,7 +219,7 @@ def _about(meta: Mapping, shown: str) -> str:
     if shown != meta["dataset"]:
         text += (
             f". {TITLES[meta['dataset']]} was not on the machine that made this page: "
-            "the images are drawn shapes, which the network has never seen"
+            "the images are synthetic shapes, which the network has never seen"
         )
     return text + "."
 
