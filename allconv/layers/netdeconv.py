@@ -77,6 +77,8 @@ class NetworkDeconvolution2D(Whitening):
         ValueError: for sizes that are not positive, or do not fit together.
     """
 
+    patches = staticmethod(whitening.patches)
+
     def __init__(
         self,
         filters: int,
@@ -165,7 +167,7 @@ class NetworkDeconvolution2D(Whitening):
             rows = rows[:, None, None, None, None]
         else:
             cut = (self.kernel_size, strides, self.dilation_rate)
-            rows = whitening.patches(self._pad(x), *cut)
+            rows = self.patches(self._pad(x), *cut)
         if self.groups == 1:
             rows = whitening.interleave(rows, self.shares)
             return tf.reshape(rows, (-1, rows.shape[-1]))

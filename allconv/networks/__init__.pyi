@@ -95,7 +95,10 @@ from .registry import (
     build as build,
 )
 from .registry import (
-    check as check,
+    family as family,
+)
+from .registry import (
+    register as register,
 )
 from .weights import (
     released as released,

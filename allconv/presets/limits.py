@@ -117,7 +117,14 @@ def check_network(preset: Preset) -> None:
     name, family = preset.architecture, registry.family(preset.architecture)
     registry.check_norm(name, preset.norm, preset.norm_options)
     size = min(datasets.shape(preset.dataset)[1:])
-    registry.check_size(name, size, "architecture", name)
+    smallest = family.smallest_input(name)
+    if smallest > size:
+        raise _refusal(
+            preset,
+            "architecture",
+            f"a network for images of {size} x {size} pixels; {name} "
+            f"takes {smallest} or more",
+        )
     windows = preset.windows
     if not isinstance(windows, tuple | list) or not all(
         isinstance(pair, tuple | list)
@@ -135,7 +142,6 @@ def check_network(preset: Preset) -> None:
         raise _refusal(
             preset, "windows", f"empty for {name}, which takes images of one size"
         )
-    smallest = family.smallest_input(name)
     if not all(smallest <= side <= size for _, side in windows):
         raise _refusal(
             preset,

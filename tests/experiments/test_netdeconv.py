@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-import keras
 import pytest
 
 from allconv.data import shapes
+from allconv.layers import whitening
 from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.layers.whitening_layer import Whitening
 from allconv.networks import registry
 from allconv.presets import catalogue
 from allconv.probes import correlation
@@ -85,18 +86,40 @@ def test_figures_are_of_cifar10_or_else_of_shapes(monkeypatch):
 
 @pytest.mark.parametrize("net", cost_benchmark.NETS)
 def test_variants_are_of_the_kinds_they_name(net):
-    def kinds(norm, **options):
-        model = cost_benchmark.build(net, norm, **options)
-        return model, {type(layer) for layer in model.layers}
+    def layers(variant, kind):
+        model = cost_benchmark.build(net, *cost_benchmark.VARIANTS[variant])
+        return [layer for layer in model.layers if isinstance(layer, kind)]
 
-    assert BatchNormalization in kinds("batch (fused)")[1]
-    _, keras_own = kinds("batch (Keras)")
-    assert keras.layers.BatchNormalization in keras_own
-    assert BatchNormalization not in keras_own
-    model, _ = kinds("deconv", block=32, statistics_every=2)
-    whitening = [x for x in model.layers if isinstance(x, NetworkDeconvolution2D)]
-    assert {(x.block, x.statistics_every) for x in whitening} == {(32, 2)}
+    assert not layers("none", BatchNormalization | Whitening)
+    for variant, fused in (("batch (Keras)", False), ("batch (fused)", True)):
+        assert {x.fused for x in layers(variant, BatchNormalization)} == {fused}
+    every = layers("* statistics_every=2", NetworkDeconvolution2D)
+    assert {(x.block, x.statistics_every) for x in every} == {(64, 2)}
+    for variant, functions in (
+        ("deconv", {whitening.patches, whitening.moments, whitening.inverse_root}),
+        (
+            "deconv, as published",
+            {
+                cost_benchmark.patches_gathered,
+                cost_benchmark.moments_differentiated,
+                cost_benchmark.root_coupled,
+            },
+        ),
+    ):
+        for layer in layers(variant, NetworkDeconvolution2D):
+            assert {layer.patches, layer.moments, layer.inverse_root} == functions
     assert set(cost_benchmark.NETS) <= set(registry.NAMES)
+
+
+def test_whitening_as_published_is_the_same_function():
+    steps = [
+        cost_benchmark.training_step("all_cnn_c", cost_benchmark.VARIANTS[name], 4)
+        for name in ("deconv", "deconv, as published")
+    ]
+    (first, second), (same, alike) = [[float(step()) for _ in "12"] for step in steps]
+    assert same == pytest.approx(first, rel=1e-4)
+    assert alike == pytest.approx(second, rel=1e-3)
+    assert first != second
 
 
 def test_savings_are_trained_with_what_they_name_and_never_see_the_test_set(
