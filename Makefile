@@ -4,16 +4,35 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test clean
+.PHONY: demo test lint format types tables docs clean
 
 demo: $(VENV)/ready
 	$(RUN) -m experiments.demo
 
 # Notebooks and training tests are the long ones; two workers keep two cores busy.
-test: $(VENV)/ready
+test: lint types
+	$(RUN) -m pytest -n 2
+
+lint: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -n 2
+
+format: $(VENV)/ready
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+types: $(VENV)/ready
+	$(RUN) -m mypy allconv experiments
+
+# The tables of the README and of docs/, from the records.
+tables: $(VENV)/ready
+	$(RUN) -m experiments.documents
+
+# The API reference, from the docstrings.
+docs: $(VENV)/ready
+	rm -rf site
+	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pdoc allconv --docformat google --output-directory site
+	$(RUN) -m tools.links site *.md docs findings notebooks records weights
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
@@ -24,4 +43,4 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -1,9 +1,20 @@
 """The command line: `python -m allconv COMMAND`. Arguments in, text out."""
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python still imports is a line too
+
+    def _stopped(kind, error, trace, before=sys.excepthook):
+        if issubclass(kind, KeyboardInterrupt):
+            print("\nStopped.", file=sys.stderr)
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = _stopped
+
 import importlib
 import os
 import signal
-import sys
 import traceback
 
 from allconv.commands import terminal

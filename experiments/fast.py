@@ -30,6 +30,8 @@ with Muon 7.45 % after 103 minutes (`fast_augmented_11-seed0.json`); 16 epochs w
 8.46 % after 133 minutes (`fast_augmented_sgd-seed0.json`).
 """
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 from allconv.figures import runs
@@ -47,7 +49,7 @@ PRESETS = (
 )
 COLUMNS = (
     *("recipe", "flips and shifts", "trained with", "epochs"),
-    *("paper %, 350 epochs", "ours %", "n", "minutes", "mirrored look too %"),
+    *("paper %, 350 epochs", "ours %", "n", "minutes", "test-time augmentation %"),
 )
 PUBLISHED = {
     True: paper.CIFAR10_AUGMENTED["all_cnn_c"].value,
@@ -57,7 +59,7 @@ PUBLISHED = {
 
 def table(records: list[dict]) -> str:
     """Markdown: test errors of All-CNN-C, the paper's beside ours."""
-    lines = [COLUMNS]
+    lines: list[Sequence] = [COLUMNS]
     for name in PRESETS:
         preset, found = catalogue.get(name), tables.summarise(records, name)
         augmented = preset.augmentation != "none"
@@ -71,7 +73,7 @@ def table(records: list[dict]) -> str:
                 str(found),
                 len(found.errors),
                 "" if found.minutes is None else f"{found.minutes:.0f}",
-                two_looks(name) if len(found.errors) == 1 else "",
+                augmented_error(name) if len(found.errors) == 1 else "",
             )
         )
     return tables.markdown(lines, left=3)
@@ -83,8 +85,8 @@ def trained_with(preset: Preset) -> str:
     return f"{norm}, Muon" if preset.muon else norm
 
 
-def two_looks(preset: str) -> str:
-    """Error in % of the released file with a second, mirrored look at each image."""
+def augmented_error(preset: str) -> str:
+    """Error in % of the released file with test-time augmentation (mirroring)."""
     of = (e for e in weights.manifest() if e["preset"] == preset)
     return next((f"{entry['error_mirrored']:.2f}" for entry in of), "")
 

@@ -20,6 +20,7 @@ whose loss became no number.
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ PRESET = replace(
     hold_out=5000,
 )
 # What differs from the paper's layer, by the name it has among the costs.
-SAVINGS = {"deconv": {}} | {
+SAVINGS: dict[str, dict] = {"deconv": {}} | {
     name: options for name, (_, _, options) in VARIANTS.items() if options
 }
 
@@ -51,7 +52,8 @@ def run(options: dict, seed: int, data_dir: str | None = None) -> dict:
 
 def table(records: dict[str, list[dict]]) -> str:
     """Markdown: errors on the images held back, by what was saved."""
-    lines = [("variant", "held-out error %", "n", "diverged", "minutes")]
+    head = ("variant", "held-out error %", "n", "diverged", "minutes")
+    lines: list[Sequence] = [head]
     for name, runs in records.items():
         found = tables.Summary.of(runs)
         minutes = "" if found.minutes is None else f"{found.minutes:.2f}"
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
     arguments = parser.parse_args()
-    records = {name: [] for name in SAVINGS}
+    records: dict[str, list[dict]] = {name: [] for name in SAVINGS}
     for seed in range(arguments.seeds):  # in turn, so that other work hurts all alike
         for name, options in SAVINGS.items():
             records[name].append(run(options, seed, arguments.data_dir))

@@ -15,6 +15,8 @@ what the hours allow.
     python -m experiments.table3            # some seconds: tables and figure
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -52,14 +54,16 @@ def summaries(records: list[dict]) -> dict[str, tables.Summary]:
 def errors(records: list[dict]) -> dict[str, float]:
     """The mean test error in % of each network that has a finished run."""
     found = summaries(records)
-    return {name: np.mean(one.errors) for name, one in found.items() if one.errors}
+    return {
+        name: float(np.mean(one.errors)) for name, one in found.items() if one.errors
+    }
 
 
 def table(records: list[dict]) -> str:
     """Markdown: the paper's error and ours, network by network."""
     epochs = catalogue.BUDGET.epochs
     head = ("network", "parameters", "paper %, 350 epochs", f"ours %, {epochs} epochs")
-    lines = [(*head, "n", "diverged", "minutes")]
+    lines: list[Sequence] = [(*head, "n", "diverged", "minutes")]
     for name, found in summaries(records).items():
         lines.append(
             (

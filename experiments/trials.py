@@ -30,7 +30,9 @@ nothing (89.6 %), All-CNN-C less (72.8 %); with Caffe's `xavier` All-CNN-C hardl
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from allconv.core.files import write_bytes
 from allconv.presets import catalogue
@@ -67,10 +69,10 @@ BUDGET = replace(
     initializer="he_normal",
     score_bias=1.0,
 )
-MODEL_A = {"architecture": "model_a"}
-SMALL = {"batch_size": 32, "learning_rate": 0.02}
+MODEL_A: dict[str, Any] = {"architecture": "model_a"}
+SMALL: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.02}
 # What differs from the base, tried on All-CNN-C and on Model A alike.
-BUDGET_CHANGES = {
+BUDGET_CHANGES: dict[str, dict[str, Any]] = {
     "": {},
     "_fast": {"learning_rate": 0.1},
     "_slow": {"learning_rate": 0.02},
@@ -90,7 +92,7 @@ TABLE3 = replace(
     hold_out=5000,
     precision="mixed_bfloat16",
 )
-TABLE3_CHANGES = {
+TABLE3_CHANGES: dict[str, dict[str, Any]] = {
     "": {},
     "_dropped": {"dropout": 1.0},
     "_kept": {"dropout": 0.25},
@@ -99,7 +101,7 @@ TABLE3_CHANGES = {
 }
 
 # group -> (base, {trial: what differs})
-TRIALS = {
+TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
     "fast": (
         FAST,
         {
@@ -162,7 +164,7 @@ def run(group: str, names: list[str], data_dir: str | None = None) -> None:
 
 def table(group: str, records: list[dict]) -> str:
     """Markdown: the error of every trial of a group on the images held back."""
-    lines = [("trial", "changed", "held-out error %", "minutes")]
+    lines: list[Sequence] = [("trial", "changed", "held-out error %", "minutes")]
     for name, changes in TRIALS[group][1].items():
         record = record_of(preset(group, name), records)
         cells = ["not run", ""]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -358,3 +359,18 @@ def test_errors_of_a_real_process_are_one_line():
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_while_python_imports_is_a_line(tmp_path):
+    """`textwrap` stands for any module: it is interrupted as it is imported."""
+    (tmp_path / "textwrap.py").write_text("raise KeyboardInterrupt\n")
+    root = Path(cli.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "list"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "\nStopped.\n"
+    assert done.returncode in (-signal.SIGINT, 128 + signal.SIGINT)

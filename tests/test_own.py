@@ -9,7 +9,7 @@ import pytest
 
 from allconv import __main__ as cli
 from allconv.data import shapes
-from allconv.networks import registry
+from allconv.networks import builders, own, registry
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.presets.preset import Preset
@@ -109,16 +109,16 @@ def hidden(x, options):
 
 
 def test_a_network_registered_is_built_as_any(empty):
-    registry.register("mine", hidden, classes=3, smallest_input=3, input_size=9)
-    model = registry.build("mine")
+    own.register("mine", hidden, classes=3, smallest_input=3, input_size=9)
+    model = builders.build("mine")
     assert (model.input_shape, model.output_shape) == ((None, 9, 9, 3), (None, 3))
-    assert registry.build("mine", classes=7).output_shape == (None, 7)
-    last = registry.build("mine", include_top=False, input_shape=(None, None, 3))
+    assert builders.build("mine", classes=7).output_shape == (None, 7)
+    last = builders.build("mine", include_top=False, input_shape=(None, None, 3))
     assert last.output_shape == (None, None, None, 4)
     with pytest.raises(ValueError, match="`norm` should be one of none for mine"):
-        registry.build("mine", norm="batch")
+        builders.build("mine", norm="batch")
     with pytest.raises(ValueError, match="`input_shape` should be"):
-        registry.build("mine", input_shape=(2, 2, 3))
+        builders.build("mine", input_shape=(2, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_network_registered_is_built_as_any(empty):
 )
 def test_what_cannot_be_registered(empty, arguments, message):
     with pytest.raises(ValueError, match=message):
-        registry.register(*arguments)
+        own.register(*arguments)
     with pytest.raises(ValueError, match="`norms` should be some of none, batch"):
-        registry.register("mine", hidden, norms=("layer",))
+        own.register("mine", hidden, norms=("layer",))
 
 
 def test_a_module_that_is_not_there_is_one_line(empty, capsys):

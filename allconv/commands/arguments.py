@@ -1,6 +1,7 @@
 """What the command line understands; imports nothing that takes time."""
 
 import argparse
+from typing import Any
 
 from allconv import __version__
 
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _traceback(parser, False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(function: str, name: str, help_: str, **kwargs: str):
+    def command(function: str, name: str, help_: str, **kwargs: Any):
         """A command, done by a function of a module of `allconv.commands`."""
         sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
         sub.set_defaults(command=function)
@@ -122,9 +123,9 @@ def parser() -> argparse.ArgumentParser:
         help="every released file; status 1 if one differs or cannot be measured",
     )
     sub.add_argument(
-        "--mirrored",
+        "--test-time-augmentation",
         action="store_true",
-        help="say also what a second look at each image, mirrored, makes of it",
+        help="say also the error of the mean over each image and its mirror image",
     )
     _data_dir(sub)
 

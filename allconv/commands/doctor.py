@@ -14,7 +14,7 @@ from allconv.commands.terminal import import_tensorflow
 from allconv.core.checks import one_line
 from allconv.core.machine import cores
 from allconv.data import datasets
-from allconv.networks import places
+from allconv.networks import builders, places
 
 PACKAGES = (
     *("tensorflow", "keras", "numpy", "matplotlib", "pillow", "h5py", "filelock"),
@@ -102,8 +102,6 @@ def _precision() -> None:
     import keras
     import numpy as np
 
-    from allconv.networks import registry
-
     images = np.zeros((BATCH, 32, 32, 3), np.float32)
     labels = np.zeros(BATCH, np.int64)
     before, rates = keras.config.dtype_policy(), {}
@@ -111,7 +109,7 @@ def _precision() -> None:
     try:
         for policy in ("float32", "mixed_bfloat16"):
             keras.config.set_dtype_policy(policy)
-            model = registry.build("all_cnn_c")
+            model = builders.build("all_cnn_c")
             model.compile("sgd", "sparse_categorical_crossentropy")
             model.train_on_batch(images, labels)  # which compiles it
             start = time.perf_counter()

@@ -100,7 +100,11 @@ def _measured(classifier, dataset: str, arguments: argparse.Namespace):
         f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
         f"({result.wrong} of {result.n}{known})"
     )
-    if arguments.mirrored:
-        two_looks = score(classifier.predict(images, mirrored=True), labels)
-        print(f"  with a second, mirrored look: error {two_looks.error:.2f} %")
+    if arguments.test_time_augmentation:
+        augmented = score(
+            classifier.predict(images, test_time_augmentation=True), labels
+        )
+        print(
+            f"  with test-time augmentation (mirrored): error {augmented.error:.2f} %"
+        )
     return result

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
 from allconv.presets import catalogue, preset_file
-from allconv.presets.preset import Preset, check, shorten
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset, shorten
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -17,7 +18,7 @@ def train(arguments: argparse.Namespace) -> None:
     check(preset)  # before TensorFlow is waited for
     import_tensorflow()
     from allconv.core import runtime
-    from allconv.core.files import write_bytes
+    from allconv.core.files import read_bytes, write_bytes
     from allconv.training import run
 
     runtime.set_threads(arguments.threads)
@@ -61,7 +62,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.records:
         target = Path(arguments.records) / f"{preset.name}-seed{arguments.seed}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, (folder / run.RECORD).read_bytes())
+        write_bytes(target, read_bytes(folder / run.RECORD))
         print(f"  record copied to {target}")
 
 

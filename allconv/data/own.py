@@ -77,7 +77,7 @@ def _from_npz(path: Path) -> OwnData:
             "x_test, y_test without pickled objects."
         ) from error
     splits = [
-        _checked(*arrays[i : i + 2], f"{path}: {split}")
+        _checked(arrays[i], arrays[i + 1], f"{path}: {split}")
         for i, split in ((0, "train"), (2, "test"))
     ]
     if splits[0][0].shape[1:] != splits[1][0].shape[1:]:

@@ -144,9 +144,9 @@ def parse(content: bytes) -> Any:
         elif name in ("EMPTY_DICT", "EMPTY_LIST"):
             stack.append({} if name == "EMPTY_DICT" else [])
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[int(argument)] = stack[-1]
+            memo[int(argument or 0)] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[int(argument)])
+            stack.append(memo[int(argument or 0)])
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             count = int(name[-1])
             stack[-count:] = [tuple(stack[-count:])]
@@ -195,8 +195,8 @@ def _fill(target: object, state: tuple) -> None:
         if dtype != np.uint8:
             raise ValueError(f"it holds an array of {dtype!r:.60}")
         raw = raw.encode("latin-1") if isinstance(raw, str) else raw
-        order = "F" if columns_first else "C"
-        target.value = np.frombuffer(raw, np.uint8).reshape(shape, order=order)
+        flat = np.frombuffer(raw, np.uint8)
+        target.value = flat.reshape(shape, order="F" if columns_first else "C")
     elif not isinstance(target, np.dtype):
         raise ValueError(f"it sets the state of {target!r:.60}")
 

@@ -5,11 +5,43 @@ normalisation of each image to norm 55, then ZCA whitening with 0.1 added to the
 covariance's eigenvalues, fitted on the training images only.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 GCN_SCALE = 55.0  # L2 norm of an image after contrast normalisation (Goodfellow)
 ZCA_BIAS = 0.1  # added to every eigenvalue of the covariance
 FIXED_POINT = 3e-4  # unit of a compact matrix, whose values are below 0.1 ** -0.5
+
+
+class Preprocessor(Protocol):
+    """The way from uint8 images to a network's inputs, and back for gradients."""
+
+    name: str
+
+    def fit(self, images: np.ndarray) -> "Preprocessor":
+        """Measure training images `(n, height, width, channels)`; returns itself."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape."""
+
+    def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry a gradient at the inputs back to the pixels, by the chain rule.
+
+        Args:
+            images: The raw images `(n, height, width, channels)`.
+            maps: Gradients with respect to the inputs `self(images)`, same shape.
+
+        Returns:
+            float32 gradients with respect to the raw pixel values, same shape.
+        """
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The constants that were measured, by name, for `from_arrays`."""
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Preprocessor":
+        """The preprocessing that has these constants."""
 
 
 def gcn(images: np.ndarray, scale: float = GCN_SCALE) -> np.ndarray:
@@ -72,23 +104,28 @@ class ZCA:
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         """Whiten images of the fitted size; float32, same shape."""
-        flat = self._fitted(images) - self.mean
-        return (flat @ self.matrix).reshape(images.shape)
+        mean, matrix = self.constants()
+        return ((self._rows(images) - mean) @ matrix).reshape(images.shape)
 
     def inverse(self, whitened: np.ndarray) -> np.ndarray:
         """Undo `transform`; float32, same shape."""
+        mean, matrix = self.constants()
         flat = np.linalg.solve(
-            self.matrix.astype(np.float64), self._fitted(whitened).T.astype(np.float64)
+            matrix.astype(np.float64), self._rows(whitened).T.astype(np.float64)
         )
-        return (flat.T + self.mean).astype(np.float32).reshape(whitened.shape)
+        return (flat.T + mean).astype(np.float32).reshape(whitened.shape)
 
-    def _fitted(self, images: np.ndarray) -> np.ndarray:
-        if self.matrix is None:
+    def constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and matrix; raises `ValueError` before `fit`."""
+        if self.mean is None or self.matrix is None:
             raise ValueError("This ZCA has not been fitted: call `fit(images)` first.")
-        flat = _flat(images)
-        if flat.shape[1] != len(self.mean):
+        return self.mean, self.matrix
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        flat, (mean, _) = _flat(images), self.constants()
+        if flat.shape[1] != len(mean):
             raise ValueError(
-                f"This ZCA was fitted on images of {len(self.mean)} values. "
+                f"This ZCA was fitted on images of {len(mean)} values. "
                 f"Received: shape={images.shape}"
             )
         return flat.astype(np.float32)
@@ -126,22 +163,22 @@ class GCNZCA:
         unit = centred / np.maximum(
             np.linalg.norm(centred, axis=1, keepdims=True), 1e-8
         )
-        back = _flat(maps).astype(np.float32) @ self.zca.matrix
+        _, matrix = self.zca.constants()
+        back = _flat(maps).astype(np.float32) @ matrix
         # The Jacobian of x / |x| projects out x itself; centring projects out 1.
         back = (back - unit * (back * unit).sum(axis=1, keepdims=True)) / divisor
         back -= back.mean(axis=1, keepdims=True)
         return back.reshape(images.shape)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"mean": self.zca.mean, "matrix": self.zca.matrix}
+        mean, matrix = self.zca.constants()
+        return {"mean": mean, "matrix": matrix}
 
     def compact(self) -> dict[str, np.ndarray]:
         """Arrays a tenth of the size: half of the symmetric matrix, in fixed point."""
-        half = self.zca.matrix[np.triu_indices(len(self.zca.matrix))]
-        return {
-            "mean": self.zca.mean,
-            "half": np.rint(half / FIXED_POINT).astype(np.int16),
-        }
+        mean, matrix = self.zca.constants()
+        half = matrix[np.triu_indices(len(matrix))]
+        return {"mean": mean, "half": np.rint(half / FIXED_POINT).astype(np.int16)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "GCNZCA":
@@ -149,11 +186,12 @@ class GCNZCA:
         zca = ZCA()
         zca.mean = arrays["mean"]
         if "half" in arrays:
-            n = len(zca.mean)
-            zca.matrix = np.zeros((n, n), np.float32)
+            n = len(arrays["mean"])
+            matrix = np.zeros((n, n), np.float32)
             rows, columns = np.triu_indices(n)
             values = arrays["half"] * np.float32(FIXED_POINT)
-            zca.matrix[rows, columns] = zca.matrix[columns, rows] = values
+            matrix[rows, columns] = matrix[columns, rows] = values
+            zca.matrix = matrix
         else:
             zca.matrix = arrays["matrix"]
         return cls(zca)
@@ -166,6 +204,11 @@ class MeanStd:
 
     def __init__(self, mean: np.ndarray | None = None, std: np.ndarray | None = None):
         self.mean, self.std = mean, std
+
+    def _constants(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.mean is None or self.std is None:
+            raise ValueError("This MeanStd has not been fitted: call `fit` first.")
+        return self.mean, self.std
 
     def fit(self, images: np.ndarray) -> "MeanStd":
         """Measure images; raises `ValueError` of a channel that is constant."""
@@ -186,21 +229,27 @@ class MeanStd:
             ValueError: If the images have another shape.
         """
         _check(images)
-        return (images.astype(np.float32) - self.mean) / self.std
+        mean, std = self._constants()
+        return (images.astype(np.float32) - mean) / std
 
     def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Carry a gradient at the inputs back to the pixels: divide by the std."""
-        return (maps / self.std).astype(np.float32)
+        _, std = self._constants()
+        return (maps / std).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"mean": self.mean, "std": self.std}
+        mean, std = self._constants()
+        return {"mean": mean, "std": std}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "MeanStd":
         return cls(arrays["mean"], arrays["std"])
 
 
-KINDS = {kind.name: kind for kind in (GCNZCA, MeanStd)}
+KINDS: dict[str, type[Preprocessor]] = {
+    GCNZCA.name: GCNZCA,
+    MeanStd.name: MeanStd,
+}
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

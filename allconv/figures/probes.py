@@ -17,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from allconv.figures.maps import BEYOND, signed_colours, signed_limit
+from allconv.figures.style import in_defaults, legend
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
@@ -27,6 +28,7 @@ from allconv.probes.patches import crop
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
 
+@in_defaults
 def occlusion_figure(
     pictures: np.ndarray,
     result: Occlusion,
@@ -58,18 +60,19 @@ def occlusion_figure(
     axes = figure.subplots(n, len(titles), squeeze=False)
     colours = matplotlib.colormaps["tab20"]
     predicted = np.unique(result.label)
+    strongest, clean = result.activation, result.clean_activation
     for i, row in enumerate(axes):
         cells = iter(row)
         axis = next(cells)
         _show(axis, pictures[i])
         axis.set_ylabel(class_names[result.classes[i]])
-        if result.activation is not None:
+        if strongest is not None and clean is not None and result.channel is not None:
             axis = next(cells)
-            top = max(result.clean_activation[i], result.activation[i].max())
-            drawn = _show(axis, result.activation[i], vmin=0, vmax=top or 1)
+            top = max(clean[i], strongest[i].max())
+            drawn = _show(axis, strongest[i], vmin=0, vmax=top or 1)
             figure.colorbar(drawn, ax=axis)
             axis.set_xlabel(
-                f"map {result.channel[i]}; {result.clean_activation[i]:.3g} unoccluded",
+                f"map {result.channel[i]}; {clean[i]:.3g} unoccluded",
                 fontsize="small",
             )
         if projections is not None:
@@ -83,12 +86,13 @@ def occlusion_figure(
         )
         axis = next(cells)
         _show(axis, colours(np.searchsorted(predicted, result.label[i]) % 20))
-        axis.legend(
-            handles=[
-                Patch(color=colours(j % 20), label=class_names[c])
+        legend(
+            axis,
+            {
+                class_names[c]: Patch(color=colours(j % 20))
                 for j, c in enumerate(predicted)
                 if c in result.label[i]
-            ],
+            },
             loc="center left",
             bbox_to_anchor=(1, 0.5),
             fontsize="small",
@@ -100,6 +104,7 @@ def occlusion_figure(
     return figure
 
 
+@in_defaults
 def invariance_figure(
     results: Mapping[str, Invariance], *, relative: bool = False
 ) -> Figure:
@@ -140,6 +145,7 @@ def invariance_figure(
     return figure
 
 
+@in_defaults
 def correspondence_figure(scores: Sequence[Score]) -> Figure:
     """Mean sign distance per part, with one standard deviation (Table 1, Figure 8).
 
@@ -172,6 +178,7 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
     return figure
 
 
+@in_defaults
 def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figure:
     """Images, and below them each part masked with mid-grey (Figure 8).
 
@@ -205,6 +212,7 @@ class Panel(NamedTuple):
     maps: np.ndarray
 
 
+@in_defaults
 def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
     """Projections of the strongest units beside what they saw, as in Figure 2.
 
@@ -246,6 +254,7 @@ def _square(tiles: np.ndarray) -> np.ndarray:
     return canvas[:-seam, :-seam]
 
 
+@in_defaults
 def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     """Two rows per feature map, one column per epoch, as in Figure 4.
 
@@ -270,7 +279,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
                 axes[c * kinds, e],
                 crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0],
             )
-            if kinds == 2:
+            if result.projection is not None:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
                 _show(
@@ -284,6 +293,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     return figure
 
 
+@in_defaults
 def filters_figure(
     kernels: Mapping[str, np.ndarray], statistics: Mapping[str, Filters]
 ) -> Figure:
@@ -298,7 +308,9 @@ def filters_figure(
     """
     figure = Figure((4.2 * len(kernels), 4.6), layout="constrained")
     for panel, (title, kernel) in zip(
-        np.atleast_1d(figure.subfigures(1, len(kernels))), kernels.items(), strict=True
+        figure.subfigures(1, len(kernels), squeeze=False)[0],
+        kernels.items(),
+        strict=True,
     ):
         stats = statistics[title]
         count = kernel.shape[-1]

@@ -157,7 +157,9 @@ class Whitening(keras.layers.Layer):
 
     def folded(self) -> list:
         """Kernel and bias of the last of the plain layers."""
-        return [a.numpy() for a in self._whitened(*self._statistics(None, False))]
+        running = (self.running_mean, self.running_deconv)
+        whitened = self._whitened(*map(tf.convert_to_tensor, running))
+        return [array.numpy() for array in whitened]
 
 
 def is_count(value) -> bool:
@@ -191,7 +193,8 @@ def check_pair(name: str, value) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"`{name}` must be an integer or a pair. Received: {value!r}")
-    return tuple(check_count(name, size) for size in pair)
+    first, second = pair
+    return check_count(name, first), check_count(name, second)
 
 
 def fit(block: int, features: int) -> int:

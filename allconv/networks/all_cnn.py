@@ -15,11 +15,11 @@ from allconv.networks import all_cnn_rows
 from allconv.networks.builders import (
     Builder,
     Options,
+    build as build,  # for all families alike
     builder,
     own_initializer,
     pool_map,
 )
-from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:

@@ -4,6 +4,7 @@ A family's module gives two functions, `hidden` and `top`, which make layers out
 rows of a table. All else is here.
 """
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,9 @@ def build(
     )
     _check(options, shape, include_top, pooling)
 
-    layers = registry.layers_of(family)
+    layers = family.layers or importlib.import_module(
+        f"allconv.networks.{family.module}"
+    )
     inputs = keras.Input(shape, name="images")
     x = layers.hidden(inputs, options)
     if include_top:

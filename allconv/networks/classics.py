@@ -23,11 +23,11 @@ from allconv.networks.builders import (
     Builder,
     Initializer,
     Options,
+    build as build,  # for all families alike
     builder,
     own_initializer,
     pool_map,
 )
-from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:

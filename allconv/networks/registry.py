@@ -5,10 +5,8 @@ Needs no TensorFlow: the layers are imported when a network is built.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from allconv.core.checks import nearest
@@ -17,29 +15,17 @@ from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 if TYPE_CHECKING:
     import keras
 
-    from allconv.networks import builders
-
 NORMS = ("none", "batch", "deconv")
 
 
 class Layers(Protocol):
     """What makes layers of rows: a family's module, or two functions of your own."""
 
-    def hidden(
-        self, x: keras.KerasTensor, options: builders.Options, /
-    ) -> keras.KerasTensor: ...
+    @property
+    def hidden(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
 
-    def top(
-        self, x: keras.KerasTensor, options: builders.Options, /
-    ) -> keras.KerasTensor: ...
-
-
-@dataclass(frozen=True)
-class Own:
-    """The two functions that somebody registered; see `register`."""
-
-    hidden: Callable[[keras.KerasTensor, builders.Options], keras.KerasTensor]
-    top: Callable[[keras.KerasTensor, builders.Options], keras.KerasTensor]
+    @property
+    def top(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,8 @@ class Family:
         muon: Whether `muon.Muon` may turn its kernels, where `norm` is `"batch"`.
         score_bias: Whether its class scores are rectified, and so may start at a bias
             that keeps them on.
-        layers: What makes its layers, in place of `module`: of a network of your own.
+        layers: What has `hidden` and `top`, in place of `module`: of a network of your
+            own, see `own.register`.
     """
 
     module: str
@@ -143,101 +130,6 @@ def family(name: str) -> Family:
         "A network should be one that `python -m allconv list` shows. "
         f"Received: {name!r}{nearest(name, NAMES)}"
     )
-
-
-def register(
-    name: str,
-    hidden: Callable[[keras.KerasTensor, builders.Options], keras.KerasTensor],
-    top: Callable[[keras.KerasTensor, builders.Options], keras.KerasTensor]
-    | None = None,
-    *,
-    input_size: int = 32,
-    smallest_input: int = 1,
-    classes: int = 10,
-    norms: tuple[str, ...] = ("none",),
-    sizes_change: bool = True,
-    muon: bool = False,
-) -> None:
-    """Make a network of your own one that presets, records and commands know.
-
-    It holds in this process; a command is told of it by `--import`, which names the
-    module that calls this.
-
-    Args:
-        name: Letters, digits and underscores, e.g. `"my_net"`.
-        hidden: From a Keras tensor of images and `builders.Options` to the last map.
-            Each layer is named, so that weights find it again.
-        top: From that map and the options to `(n, options.classes)`, by
-            `options.classifier_activation` (None: logits). None: the mean of the map
-            over all places and a dense layer.
-        input_size: Width in pixels that it is made for.
-        smallest_input: The least width in pixels that it takes.
-        classes: Its usual number of classes.
-        norms: What `options.norm` may be, of `NORMS`; the first is the usual one.
-        sizes_change: Whether the same weights take images of several sizes.
-        muon: Whether the optimiser `muon.Muon` may turn its kernels, all but the last.
-
-    Raises:
-        ValueError: If there is such a network, or an argument is not as above.
-    """
-    global FAMILIES, NAMES
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"`name` should be a word, as `my_net`. Received: {name!r}")
-    if name in NAMES:
-        raise ValueError(f"There is a network {name!r}: choose another `name`.")
-    if not callable(hidden) or not (top is None or callable(top)):
-        raise ValueError("`hidden` and `top` should be functions of `(x, options)`.")
-    if not norms or set(norms) - set(NORMS):
-        raise ValueError(
-            f"`norms` should be some of {', '.join(NORMS)}. Received: {norms!r}"
-        )
-    family = Family(
-        module="own",
-        names=(name,),
-        norms=tuple(norms),
-        norm=norms[0],
-        input_size=lambda _: input_size,
-        smallest_input=lambda _: smallest_input,
-        classes=lambda _: classes,
-        sizes_change=sizes_change,
-        muon=muon,
-        layers=Own(hidden, top or _mean_and_dense),
-    )
-    FAMILIES, NAMES = (*FAMILIES, family), (*NAMES, name)
-
-
-def _mean_and_dense(x: keras.KerasTensor, options: builders.Options):
-    """The usual top of a network of your own."""
-    from keras import layers
-
-    x = layers.GlobalAveragePooling2D(name="global_pool")(x)
-    return layers.Dense(
-        options.classes,
-        activation=options.classifier_activation,
-        dtype="float32",
-        name="predictions",
-    )(x)
-
-
-def layers_of(family: Family) -> Layers | ModuleType:
-    """What makes a family's layers; imports its module."""
-    if family.layers is not None:
-        return family.layers
-    return importlib.import_module(f"allconv.networks.{family.module}")
-
-
-def build(name: str, **arguments: Any) -> keras.Model:
-    """Build a network by name.
-
-    Args:
-        name: One of `NAMES`.
-        **arguments: As for `builders.build`, which is imported only now.
-
-    Raises:
-        ValueError: If there is no such network, or it cannot be built so.
-    """
-    builders = importlib.import_module("allconv.networks.builders")
-    return builders.build(name, **arguments)
 
 
 def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:

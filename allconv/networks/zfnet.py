@@ -13,10 +13,10 @@ from allconv.networks import zfnet_rows
 from allconv.networks.builders import (
     Initializer,
     Options,
+    build as build,  # for all families alike
     builder,
     own_initializer,
 )
-from allconv.networks.builders import build as build  # for all families alike
 
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:

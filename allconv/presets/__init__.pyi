@@ -1,30 +1,18 @@
 from . import (
     catalogue as catalogue,
-)
-from . import (
     limits as limits,
-)
-from . import (
     preset as preset,
-)
-from . import (
     preset_file as preset_file,
 )
 from .catalogue import (
     PRESETS as PRESETS,
-)
-from .catalogue import (
     get as get,
 )
-from .preset import (
-    Preset as Preset,
-)
-from .preset import (
+from .limits import (
     check as check,
 )
 from .preset import (
+    Preset as Preset,
     complete as complete,
-)
-from .preset import (
     shorten as shorten,
 )

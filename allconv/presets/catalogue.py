@@ -227,7 +227,7 @@ _ROWS = (
         )
         for norm in NORMS
     ),
-    # Seconds, on drawn shapes: what the tests and the quick notebooks train.
+    # Seconds, on synthetic shapes: what the tests and the quick notebooks train.
     replace(
         PAPER,
         name="tiny",

@@ -29,6 +29,7 @@ INTEGERS = {
     "train_size": (1, 10**6),
     "hold_out": (0, 10**6),
     "validate_every": (0, 10**6),
+    "shuffle_rounds": (4, 64),
 }
 NUMBERS = {
     "learning_rate": (0, 1e3),
@@ -47,6 +48,17 @@ INITIALIZERS = (
     *("lecun_normal", "lecun_uniform", "random_normal", "random_uniform"),
     *("orthogonal", "truncated_normal", "variance_scaling"),
 )
+
+
+def check(preset: Preset) -> None:
+    """Refuse a preset that no run can follow.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is, in one line.
+    """
+    check_fields(preset)
+    check_images(preset)
+    check_network(preset)
 
 
 def check_fields(preset: Preset) -> None:
@@ -70,6 +82,8 @@ def check_fields(preset: Preset) -> None:
             continue
         if type(value) is not int or not low <= value <= high:
             raise _refusal(preset, name, f"an integer from {low} to {high}")
+    if preset.shuffle_rounds % 2:
+        raise _refusal(preset, "shuffle_rounds", "even")
     for name, (lowest, highest) in NUMBERS.items():
         value = getattr(preset, name)
         if not _is_number(value) or not lowest <= value <= highest:
@@ -122,8 +136,8 @@ def check_network(preset: Preset) -> None:
         raise _refusal(
             preset,
             "architecture",
-            f"a network for images of {size} x {size} pixels; {name} "
-            f"takes {smallest} or more",
+            f"a network for images of {size} x {size} pixels; {name} takes {smallest} "
+            "or more",
         )
     windows = preset.windows
     if not isinstance(windows, tuple | list) or not all(

@@ -28,7 +28,7 @@ def read(path: str | Path) -> Preset:
         path: A `.json` or a `.toml` file.
 
     Returns:
-        The preset; `preset.check` says whether a run can follow it.
+        The preset; `limits.check` says whether a run can follow it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -49,7 +49,9 @@ def read(path: str | Path) -> Preset:
                 f"{nearest(field, known) or '; the fields are ' + ', '.join(known)}"
             )
     stem = re.sub(r"[^\w.,=+-]|^[^\w]+", "_", path.stem)
-    changes = {"name": stem} | {k: _as_tuple(v) for k, v in fields.items()}
+    changes: dict[str, Any] = {"name": stem} | {
+        k: _as_tuple(v) for k, v in fields.items()
+    }
     return dataclasses.replace(catalogue.get(base), **changes)
 
 

@@ -26,14 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.probes.features import (
-    Preprocess,
-    batch_of,
-    batches,
-    check_finite,
-    fill_of,
-    reader,
-)
+from allconv.core.arrays import batch_of, check_finite
+from allconv.probes.features import Preprocess, batches, fill_of, reader
 
 RANDOM = "random"
 

@@ -110,7 +110,7 @@ class Evolution(NamedTuple):
 
     epochs: np.ndarray
     channels: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides `tuple.index`
     y: np.ndarray
     x: np.ndarray
     value: np.ndarray
@@ -123,7 +123,7 @@ def follow(
     folder: str | Path,
     images: np.ndarray,
     layer: str,
-    channels: Sequence[int],
+    channels: Sequence[int] | np.ndarray,
     *,
     project: Project | None = None,
     batch_size: int = 100,

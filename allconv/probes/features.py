@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import check_finite
 from allconv.saliency.neurons import layer_output, logits, observed
 
 Preprocess = Callable[[np.ndarray], np.ndarray]
@@ -92,28 +93,6 @@ def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
             "Received: from_logits=True"
         )
     return tf.nn.softmax(output) if from_logits else output
-
-
-def check_finite(array: np.ndarray, what: str) -> None:
-    """Raise a ValueError if there is a NaN or an infinity in an array."""
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} are not finite. Are all weights and images finite?")
-
-
-def batch_of(images: np.ndarray) -> np.ndarray:
-    """Check images `(n, height, width, channels)` and make them float32.
-
-    A NaN is refused here, since a rectifier may turn it into 0 before anybody sees it.
-    """
-    images = np.asarray(images)
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(
-            "Images should have shape (n, height, width, channels). "
-            f"Received: shape={images.shape}"
-        )
-    images = images.astype(np.float32)
-    check_finite(images, "The images")
-    return images
 
 
 def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:

@@ -14,12 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of, check_finite
 from allconv.core.checks import check_choice
 from allconv.probes.features import (
     Preprocess,
-    batch_of,
     batches,
-    check_finite,
     classes_of,
     fill_of,
     probabilities_of,
@@ -88,7 +87,7 @@ def measure(
     model: keras.Model,
     images: np.ndarray,
     transform: str,
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     layers: Sequence[str],
     *,
     labels: np.ndarray | None = None,

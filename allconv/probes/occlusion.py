@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of
 from allconv.probes.features import (
     Preprocess,
-    batch_of,
     batches,
     check_maps,
     classes_of,
@@ -189,14 +189,14 @@ def pixel_map(
     )
 
 
-def _shares(length, size, stride):
+def _shares(length: int, size: int, stride: int) -> np.ndarray:
     """Share of each window in each pixel's mean, `(length, windows)`."""
     offset = np.arange(length)[:, None] - starts(length, size, stride)
     cover = (offset >= 0) & (offset < size)
     return cover / cover.sum(axis=1, keepdims=True)
 
 
-def _nearest(first, size, length):
+def _nearest(first: np.ndarray, size: int, length: int) -> np.ndarray:
     """Number of the window centred nearest to each pixel; the first of two."""
     centre = first + (size - 1) / 2
     return np.abs(np.arange(length)[:, None] - centre).argmin(axis=1)

@@ -12,7 +12,6 @@ Figure 2 of Zeiler & Fergus).
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -35,7 +34,7 @@ class Top(NamedTuple):
     end excluded; it may reach beyond the image.
     """
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides `tuple.index`
     y: np.ndarray
     x: np.ndarray
     value: np.ndarray
@@ -203,39 +202,17 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     rows = box[..., 0, None] + np.arange(sizes[0, 0])
     columns = box[..., 1, None] + np.arange(sizes[0, 1])
     lead = np.ix_(*map(np.arange, box.shape[:-1]))
-    cut = images[
-        (
-            *(axis[..., None, None] for axis in lead),
-            rows.clip(0, height - 1)[..., :, None],
-            columns.clip(0, width - 1)[..., None, :],
-        )
-    ]
+    seen = (
+        *(axis[..., None, None] for axis in lead),
+        rows.clip(0, height - 1)[..., :, None],
+        columns.clip(0, width - 1)[..., None, :],
+    )
+    cut = images[seen]
     inside = ((rows >= 0) & (rows < height))[..., :, None] & (
         (columns >= 0) & (columns < width)
     )[..., None, :]
     cut[~inside] = fill
     return cut
-
-
-def save(path: str | Path, tops: dict[str, Top]) -> None:
-    """Write the result of `top_activations` as a compressed npz, without pickle."""
-    arrays = {
-        f"{layer}/{field}": array
-        for layer, top in tops.items()
-        for field, array in top._asdict().items()
-    }
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def load(path: str | Path) -> dict[str, Top]:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        layers = dict.fromkeys(key.rpartition("/")[0] for key in file.files)
-        return {
-            layer: Top(*(file[f"{layer}/{field}"] for field in Top._fields))
-            for layer in layers
-        }
 
 
 def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
@@ -260,7 +237,7 @@ def _wire(places):
     """Symbolic outputs at `places`, led out of nested models to the outermost."""
     tensors = [place.tensor for place in places]
     for level in reversed(range(max(len(place.nesting) for place in places))):
-        calls = {}
+        calls: dict[int, list[int]] = {}  # places, by their model's call
         for i, place in enumerate(places):
             if len(place.nesting) > level:
                 calls.setdefault(id(place.nesting[level][0]), []).append(i)

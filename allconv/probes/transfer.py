@@ -19,7 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.probes.features import Preprocess, batch_of, batches, check_finite, reader
+from allconv.core.arrays import batch_of, check_finite
+from allconv.probes.features import Preprocess, batches, reader
 
 PIXELS = "pixels"
 # Times the mean squared length of the centred features.
@@ -121,8 +122,7 @@ def draw(labels: np.ndarray, per_class: int, folds: int, seed: int) -> np.ndarra
     Raises:
         ValueError: If a class has too few images.
     """
-    counts = (per_class, folds)
-    if any(not isinstance(n, int | np.integer) or n < 1 for n in counts):
+    if any(not isinstance(n, int | np.integer) or n < 1 for n in (per_class, folds)):
         raise ValueError(
             "`per_class` and `folds` should be integers of at least 1. "
             f"Received: per_class={per_class}, folds={folds}"
@@ -262,16 +262,15 @@ def ridge(
     u, s, v = np.linalg.svd(x, full_matrices=False)
     projected = u.T @ y
 
-    best = None
+    found = []
     for penalty in sorted(penalties, reverse=True):
         shrunk = s**2 / (s**2 + penalty * unit)
         residual = y - u @ (shrunk[:, None] * projected)
         leverage = (u**2) @ shrunk + 1 / len(x)
         scores = target - residual / (1 - leverage)[:, None]
         right = 100 * np.mean(classes[scores.argmax(axis=1)] == labels)
-        if best is None or right > best[0]:
-            best = right, penalty
-    left_out, penalty = best
+        found.append((right, penalty))
+    left_out, penalty = max(found, key=lambda one: one[0])  # the largest of equals
     weights = v.T @ ((s / (s**2 + penalty * unit))[:, None] * projected)
     return Ridge(weights, share - centre @ weights, classes, penalty, float(left_out))
 

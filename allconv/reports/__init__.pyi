@@ -1,9 +1,6 @@
 from . import (
     explanation as explanation,
-)
-from . import (
     gallery as gallery,
-)
-from . import (
+    microscope as microscope,
     units as units,
 )

@@ -196,5 +196,5 @@ def write(
 def _digest(model: keras.Model) -> str:
     total = hashlib.sha256()
     for array in model.get_weights():
-        total.update(np.ascontiguousarray(array))
+        total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()

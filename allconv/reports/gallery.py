@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from PIL import Image
 
 from allconv.core import files, runtime
 from allconv.data import datasets
-from allconv.figures import maps, runs
+from allconv.figures import maps, runs, style
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
 from allconv.reports.units import RULES, Units, convolutions, look
@@ -48,7 +49,7 @@ def write(
     """Write the page.
 
     The images are the test set that the network was trained for or, where that is not
-    on this machine, drawn shapes; the page says which.
+    on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -204,7 +205,8 @@ def _webp(picture: np.ndarray) -> str:
 def _svg(figure: Figure, alt: str, kind: str) -> str:
     """An image element of a figure, drawn by lines."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with style.defaults():
+        figure.savefig(file, format="svg", metadata={"Date": None})
     uri = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
     return f'<img class="{kind}" loading="lazy" alt="{html.escape(alt)}" src="{uri}">'
 
@@ -226,7 +228,7 @@ def _lead(meta: dict, shown: str, count: int) -> str:
     if shown != meta["dataset"]:
         text += (
             f'<p class="notice">{trained} was not on the machine that made this page: '
-            "the images are drawn shapes, which the network has never seen.</p>"
+            "the images are synthetic shapes, which the network has never seen.</p>"
         )
     return text
 
@@ -305,8 +307,9 @@ def _run(record: dict) -> str:
     if curves:
         figure = runs.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
-    known = datasets.CLASS_NAMES.get(record["preset"]["dataset"])
-    names = known or [str(i) for i in range(len(record["confusion"]))]
+    names = datasets.CLASS_NAMES.get(record["preset"]["dataset"], ())
+    if len(names) != len(record["confusion"]):
+        names = [str(i) for i in range(len(record["confusion"]))]
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = runs.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
@@ -318,7 +321,8 @@ def _run(record: dict) -> str:
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "
-        f"{epochs} epoch{'s' * (epochs != 1)}, {record['minutes']:.0f} minutes"
+        f"{html.escape(str(epochs))} epoch{'s' * (epochs != 1)}, "
+        f"{record['minutes']:.0f} minutes"
         f'</summary><div class="figures">{pictures}</div></details>'
     )
 
@@ -328,7 +332,7 @@ def _label(record: dict) -> str:
 
 
 def _curve(record: dict, key: str) -> tuple[list[int], list[float]]:
-    rows = [row for row in record["history"] if key in row]
+    rows = [row for row in record["history"] if math.isfinite(row.get(key, math.nan))]
     return [row["epoch"] for row in rows], [100 * row[key] for row in rows]
 
 

@@ -79,7 +79,7 @@ def look(
             box = top.box
             if all(box[0, 0, 2:] - box[0, 0, :2] >= images.shape[1:3]):
                 box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
-            parts = {rule: [] for rule in RULES}
+            parts: dict[str, list[np.ndarray]] = {rule: [] for rule in RULES}
             for start in range(0, len(top.index), _CHUNK):
                 channels = np.arange(start, min(start + _CHUNK, len(top.index)))
                 some = top.select(channels)
@@ -118,14 +118,12 @@ def explain_top(
     """
     pixels = images[top.index.ravel()]
     inputs = classifier.preprocessor(pixels)
-    neurons = {
-        "channel": channels.repeat(top.index.shape[1]),
-        "position": np.stack([top.y, top.x], axis=-1).reshape(-1, 2),
-    }
+    channel = channels.repeat(top.index.shape[1])
+    position = np.stack([top.y, top.x], axis=-1).reshape(-1, 2)
     shape = (*top.index.shape, *images.shape[1:])
     return {
         name: classifier.preprocessor.pullback(
-            pixels, explainer(inputs, **neurons)
+            pixels, explainer(inputs, channel=channel, position=position)
         ).reshape(shape)
         for name, explainer in explainers.items()
     }

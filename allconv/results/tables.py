@@ -4,10 +4,12 @@ A cell is the final epoch's error in % on the whole test set, mean ± sample sta
 deviation over seeds. What was not run says so; diverged runs are counted, not dropped.
 """
 
+import csv
+import io
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allconv.core.checks import check_choice, nearest
@@ -16,6 +18,7 @@ from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 from allconv.presets import catalogue
 from allconv.presets.preset import complete
 from allconv.results import paper
+from allconv.results.records import read as read_record
 
 COLUMNS = (
     *("network", "recipe", "epochs", "parameters"),
@@ -54,11 +57,14 @@ class Summary:
         errors: Final errors in %, one a finished run.
         diverged: Number of runs that diverged.
         minutes: Mean minutes of a finished run; None without one.
+        again: Errors in % of further runs of the same seeds, on another machine, say;
+            they are told, and count for nothing else.
     """
 
     errors: tuple[float, ...]
     diverged: int
     minutes: float | None
+    again: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, runs: list[dict]) -> "Summary":
@@ -73,10 +79,12 @@ class Summary:
     def __str__(self) -> str:
         if not self.errors:
             return "diverged" if self.diverged else "not run"
-        mean = f"{statistics.mean(self.errors):.2f}"
-        if len(self.errors) == 1:
-            return mean
-        return f"{mean} ± {statistics.stdev(self.errors):.2f}"
+        text = f"{statistics.mean(self.errors):.2f}"
+        if len(self.errors) > 1:
+            text += f" ± {statistics.stdev(self.errors):.2f}"
+        if self.again:
+            text += f" (again: {', '.join(f'{e:.2f}' for e in self.again)})"
+        return text
 
 
 def read(folder: str | Path) -> list[dict]:
@@ -84,26 +92,14 @@ def read(folder: str | Path) -> list[dict]:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If a file there is no record; names it.
+        ValueError: If a file there is no record; names it and the field.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no folder {folder} of records. Name one with --records."
         )
-    records = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            one = json.loads(path.read_text())
-            one["preset"]["name"], one["preset"]["architecture"], one["seed"]
-            if one["status"] == "finished":
-                one["error"], one["minutes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is no run record ({type(error).__name__}: {error})."
-            ) from error
-        records.append(one)
-    return records
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
 def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
@@ -112,14 +108,25 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     Args:
         records: Of `read`.
         recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
-            record counts if all its fields are the same.
+            record counts if all its fields are the same, and no callback has set other
+            weights in the run.
     """
-    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
-    mine = {}
-    for one in records:
-        if complete(one["preset"]) == expected and not expected["hold_out"]:
-            mine.setdefault(one["seed"], one)
+    mine: dict[int, dict] = {}
+    for one in _all_of(records, recipe):
+        mine.setdefault(one["seed"], one)
     return list(mine.values())
+
+
+def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """As `followed`, but each record of a seed that differs from the others."""
+    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
+    mine: list[dict] = []
+    for one in records:
+        counts = complete(one["preset"]) == expected and not expected["hold_out"]
+        counts = counts and not one.get("altered", False)
+        if counts and one not in mine:  # else a copy of a file
+            mine.append(one)
+    return mine
 
 
 def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
@@ -129,7 +136,10 @@ def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
-    return Summary.of(followed(records, recipe))
+    every = _all_of(records, recipe)
+    first = followed(every, recipe)
+    further = [r for r in every if r not in first and r["status"] == "finished"]
+    return replace(Summary.of(first), again=tuple(r["error"] for r in further))
 
 
 def title(name: str, records: Iterable[dict] = ()) -> str:
@@ -168,6 +178,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     that has a preset's name and other fields, by an older version, say, is starred.
     """
     title(name, records)  # refuses what there is not
+    dataset: str | None
     if name in TABLES:
         _, dataset, augmented, published = TABLES[name]
     else:
@@ -249,8 +260,13 @@ def render(
     check_choice("style", style, STYLES)
     for column in columns:
         check_choice("columns", column, COLUMNS)
-    lines = [[row[column] for column in columns] for row in table]
-    return STYLES[style]([list(columns), *lines])
+    body = [[_plain(row[column]) for column in columns] for row in table]
+    return STYLES[style]([list(columns), *body])
+
+
+def _plain(cell: str) -> str:
+    """Without ends of lines and signs that steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in cell)
 
 
 def _text(lines: list[list[str]]) -> str:
@@ -273,15 +289,20 @@ def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
 
 
+def _markdown(lines: list[list[str]]) -> str:
+    signs = str.maketrans({sign: rf"\{sign}" for sign in r"\|`<[]"})
+    return markdown([[cell.translate(signs) for cell in line] for line in lines])
+
+
+_LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    | {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
+
+
 def _latex(lines: list[list[str]]) -> str:
-    body = [
-        " & ".join(
-            cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$")
-            for cell in line
-        )
-        + r" \\"
-        for line in lines
-    ]
+    body = [" & ".join(c.translate(_LATEX) for c in line) + r" \\" for line in lines]
     head = [r"\begin{tabular}{ll" + "r" * (len(lines[0]) - 2) + "}", r"\hline"]
     return "\n".join(
         [*head, body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
@@ -289,7 +310,14 @@ def _latex(lines: list[list[str]]) -> str:
 
 
 def _csv(lines: list[list[str]]) -> str:
-    return "\n".join(",".join(c.replace(",", "") for c in line) for line in lines)
+    """Values that a spreadsheet takes for numbers or texts, none for a formula."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for line in lines:
+        *names, epochs, parameters = line[:4]
+        names = [f"'{n}" if n.startswith(tuple("=+-@")) else n for n in names]
+        writer.writerow([*names, epochs, parameters.replace(",", ""), *line[4:]])
+    return file.getvalue().rstrip("\n")
 
 
-STYLES = {"text": _text, "markdown": markdown, "latex": _latex, "csv": _csv}
+STYLES = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}

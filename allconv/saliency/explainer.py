@@ -15,7 +15,6 @@ are those of Springenberg et al. (2015), in their section on deconvolution.
 
 import functools
 import math
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -23,6 +22,8 @@ import tensorflow as tf
 
 from allconv.saliency.audit import Audit, inspect
 from allconv.saliency.neurons import (
+    Channels,
+    Positions,
     below_rectifier,
     channels_of,
     inlined_functions,
@@ -43,9 +44,9 @@ def explain(
     rule: str | Rule = "guided",
     *,
     layer: str | None = None,
-    channel: int | Sequence[int] | None = None,
-    position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
-    target: int | Sequence[int] | None = None,
+    channel: Channels = None,
+    position: Positions = "max",
+    target: Channels = None,
     before_rectifier: bool = False,
     seed: str = "one",
     strict: bool = True,
@@ -177,9 +178,9 @@ class Explainer:
         self,
         images: np.ndarray,
         *,
-        channel: int | Sequence[int] | None = None,
-        position: tuple[int, int] | Sequence[tuple[int, int]] | str = "max",
-        target: int | Sequence[int] | None = None,
+        channel: Channels = None,
+        position: Positions = "max",
+        target: Channels = None,
     ) -> np.ndarray:
         """Explain one neuron per image; arguments and result as for `explain`."""
         return self.explained(
@@ -198,7 +199,12 @@ class Explainer:
         return self.explained(images, **neuron)[1:]
 
     def explained(
-        self, images: np.ndarray, *, channel=None, position="max", target=None
+        self,
+        images: np.ndarray,
+        *,
+        channel: Channels = None,
+        position: Positions = "max",
+        target: Channels = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both in one pass: the maps, and what `locate` says of their neurons."""
         images = _check_images(images)

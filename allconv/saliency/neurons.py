@@ -1,9 +1,10 @@
 """Which neuron: the output of a layer by its address, and one channel and position."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,9 @@ import tensorflow as tf
 from allconv.saliency import addresses
 from allconv.saliency.rules import signal_input
 
+# Of the neurons that are explained, one for all images or one for each.
+Channels = int | Sequence[int] | np.ndarray | None
+Positions = str | tuple[int, int] | Sequence[tuple[int, int]] | np.ndarray
 _STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
 
 
@@ -23,7 +27,7 @@ class Call:
     path: str
     first: int
     last: int
-    output: object
+    output: Any  # a tensor, or tensors in a list or a dict
 
 
 @contextmanager
@@ -162,7 +166,7 @@ def place(layer: str | None) -> str:
     return "The model's output" if layer is None else f"The layer {layer!r}"
 
 
-def channels_of(name: str, channel, n: int, channels: int) -> np.ndarray:
+def channels_of(name: str, channel: Channels, n: int, channels: int) -> np.ndarray:
     """One channel per image; `_STRONGEST` stands for None."""
     if channel is None:
         return np.full(n, _STRONGEST, np.int32)
@@ -180,7 +184,7 @@ def channels_of(name: str, channel, n: int, channels: int) -> np.ndarray:
     return np.broadcast_to(array, n).astype(np.int32)
 
 
-def positions_of(position, n: int, sizes: tuple[int, ...]) -> np.ndarray:
+def positions_of(position: Positions, n: int, sizes: tuple[int, ...]) -> np.ndarray:
     """One position per image, counted in reading order, or the code of its name."""
     codes = {"max": _STRONGEST, "all": _EVERYWHERE}
     if isinstance(position, str) and position in codes:

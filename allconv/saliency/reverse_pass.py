@@ -76,10 +76,9 @@ def reverse(
     activations = _check_images(model, np.asarray(images))
     for step in chain:
         activations = step.up(activations)
-    if not isinstance(position, str):
-        position = tuple(position)
-    _check_neuron(activations.shape[1:], channel, position)
-    signal = _one_hot(activations, channel, position)
+    where = position if isinstance(position, str) else tuple(position)
+    _check_neuron(activations.shape[1:], channel, where)
+    signal = _one_hot(activations, channel, where)
     if seed == "activation":
         signal *= activations
     for step in reversed(chain):
@@ -114,8 +113,10 @@ def project(
         reverse_steps.Convolution,
         reverse_steps.DepthwiseConvolution,
         reverse_steps.Rectifier,
+        reverse_steps.AveragePool,
+        reverse_steps.Scale,
+        reverse_steps.ZeroPad,
     )
-    free += (reverse_steps.AveragePool, reverse_steps.Scale, reverse_steps.ZeroPad)
     for step in chain:
         if not isinstance(step, free):
             raise ValueError(
@@ -127,19 +128,18 @@ def project(
     if not widths:
         raise ValueError(f"There is no convolution up to the layer {layer!r}.")
     filters = widths[-1]
-    if channel is None:
-        channel = range(filters)
-    if not np.size(channel):
+    channels = np.asarray(range(filters) if channel is None else channel)
+    if not channels.size:
         raise ValueError("`channel` should be one at least. Received: none")
-    for one in np.ravel(channel).tolist():
+    for one in channels.ravel().tolist():
         _check_neuron((filters,), one, "max")
-    signal = np.eye(filters, dtype=np.float32)[np.atleast_1d(channel), None, None]
+    signal = np.eye(filters, dtype=np.float32)[np.atleast_1d(channels), None, None]
     for step in reversed(chain):
         if not isinstance(
             step, reverse_steps.ZeroPad
         ):  # the unit is far from the border
             signal = step.down(signal)
-    return signal[0] if np.ndim(channel) == 0 else signal
+    return signal[0] if channels.ndim == 0 else signal
 
 
 def _up_to(model, layer, before_rectifier, *options) -> list:
@@ -207,14 +207,13 @@ def _steps(layer, masks, pool, dead_windows) -> list:
             return []
         case layers.Conv2D():
             window = _window(layer.kernel_size, layer, layer.dilation_rate)
-            step = reverse_steps.Convolution(
-                window, *_weights(layer), groups=layer.groups
-            )
+            kernel, bias = _weights(layer)
+            step = reverse_steps.Convolution(window, kernel, bias, layer.groups)
             return [step, *_activation(layer, masks)]
         case layers.DepthwiseConv2D():
             window = _window(layer.kernel_size, layer, layer.dilation_rate)
-            step = reverse_steps.DepthwiseConvolution(window, *_weights(layer))
-            return [step, *_activation(layer, masks)]
+            each = reverse_steps.DepthwiseConvolution(window, *_weights(layer))
+            return [each, *_activation(layer, masks)]
         case layers.Dense():
             return [reverse_steps.Dense(*_weights(layer)), *_activation(layer, masks)]
         case layers.Activation():
@@ -254,14 +253,15 @@ def _window(size, layer, dilation=(1, 1)) -> reverse_steps.Window:
     return reverse_steps.Window(size, layer.strides, dilation, layer.padding)
 
 
-def _weights(layer) -> list[np.ndarray]:
-    weights = (layer.kernel, layer.bias)  # by name: an adapted layer has more
-    return [np.asarray(w, np.float32) for w in weights if w is not None]
+def _weights(layer) -> tuple[np.ndarray, np.ndarray | int]:
+    """Kernel and bias, by name: an adapted layer has more weights."""
+    bias = 0 if layer.bias is None else np.asarray(layer.bias, np.float32)
+    return np.asarray(layer.kernel, np.float32), bias
 
 
 def _activation(layer, masks) -> list:
     name = getattr(layer.activation, "__name__", str(layer.activation))
-    variants = {
+    variants: dict[str, list] = {
         "linear": [],
         "relu": [reverse_steps.Rectifier(masks)],
         "relu6": [reverse_steps.Rectifier(masks, ceiling=6)],

@@ -159,7 +159,7 @@ def overrides(rule: Rule) -> dict[str, str]:
         A dict from operation type to the name of its gradient, for
         `graph.gradient_override_map`. Empty for backprop, which is the gradient.
     """
-    names = {}
+    names: dict[str, str] = {}
     if (rule.forward, rule.gradient) != _OWN_MASKS:
         name = f"allconv/rectifier/{rule.forward:d}{rule.gradient:d}/{rule.pool}"
 

@@ -9,7 +9,7 @@ import numpy as np
 from allconv.core import files
 from allconv.core.waiting import say_if_long
 from allconv.data import batches, datasets, whitenings
-from allconv.data.preprocessing import KINDS
+from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.presets.preset import Preset
 
 
@@ -43,8 +43,8 @@ class Inputs:
                     f"Received: {preset.train_size!r}"
                 )
             x, y = x[: preset.train_size], y[: preset.train_size]
-        order = hashlib.sha256(np.ascontiguousarray(x))
-        order.update(np.ascontiguousarray(y))
+        order = hashlib.sha256(np.ascontiguousarray(x).data)
+        order.update(np.ascontiguousarray(y).data)
         self.fingerprints = {
             "train": datasets.fingerprint(x, y),
             self.split: datasets.fingerprint(x_test, y_test),
@@ -59,7 +59,9 @@ class Inputs:
         self.classes = len(datasets.class_names(preset.dataset))
 
 
-def fitted(kind: str, images: np.ndarray, print_: str, data_dir: str | Path | None):
+def fitted(
+    kind: str, images: np.ndarray, print_: str, data_dir: str | Path | None
+) -> Preprocessor:
     """The preprocessing fitted to training images, from the cache where it lies there.
 
     Args:

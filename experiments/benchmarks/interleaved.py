@@ -14,7 +14,9 @@ def time_interleaved(
         passes: What to time, by name.
         repeats: Timed turns; one more is run first, which warms up.
     """
-    spent = {name: {"wall": [], "cpu": []} for name in passes}
+    spent: dict[str, dict[str, list[float]]] = {
+        name: {"wall": [], "cpu": []} for name in passes
+    }
     for turn in range(repeats + 1):
         for name, run in passes.items():
             wall, cpu = time.perf_counter(), time.process_time()

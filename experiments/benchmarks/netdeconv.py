@@ -24,12 +24,13 @@ marked `*` are other functions than the paper's.
 import argparse
 import statistics
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from allconv.layers.whitening_layer import Whitening
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.results import tables
 from experiments.benchmarks.training import NORMS
 
@@ -72,7 +73,7 @@ PATCHES = {"patches": patches_gathered}
 MOMENTS = {"moments": moments_differentiated}
 ROOT = {"inverse_root": root_coupled}
 # name: (one of `NORMS`, functions put in the place of the layers' own, norm_options)
-VARIANTS = {
+VARIANTS: dict[str, tuple[str, dict, dict]] = {
     "none": ("none", {}, {}),
     "batch (Keras)": ("batch (Keras)", {}, {}),
     "batch (fused)": ("batch (fused)", {}, {}),
@@ -90,10 +91,14 @@ VARIANTS = {
 
 def build(net: str, norm: str, functions: dict, options: dict) -> keras.Model:
     """A network with logits, of one of `VARIANTS`."""
-    arguments = {"dropout": 0, "classifier_activation": None, **NORMS[norm]}
+    arguments: dict[str, Any] = {
+        "dropout": 0,
+        "classifier_activation": None,
+        **NORMS[norm],
+    }
     if options:
         arguments["norm_options"] = options
-    model = registry.build(net, **arguments)
+    model = builders.build(net, **arguments)
     for layer in model.layers:
         if isinstance(layer, Whitening):
             for name, function in functions.items():
@@ -131,7 +136,9 @@ def measure(net: str, batch: int, turns: int) -> dict[str, dict[str, list[float]
     For a variant with `statistics_every=k` a step is the mean of `k` steps.
     """
     ready = {name: training_step(net, v, batch) for name, v in VARIANTS.items()}
-    seconds = {name: {"wall": [], "cpu": []} for name in ready}
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {"wall": [], "cpu": []} for name in ready
+    }
     for turn in range(turns + 1):
         for name, step in ready.items():
             every = VARIANTS[name][2].get("statistics_every", 1)
@@ -152,7 +159,7 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
     head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
-    lines = [(*head, "wall / batch", "cpu / batch")]
+    lines: list[tuple[str, ...]] = [(*head, "wall / batch", "cpu / batch")]
     for name, times in seconds.items():
         cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
         for base in ("none", "batch (Keras)"):

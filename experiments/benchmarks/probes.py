@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.probes.occlusion import occlude, starts
 from experiments.benchmarks.interleaved import time_interleaved
 
@@ -36,7 +36,7 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
         repeats: Timed turns; one more is run first.
     """
     keras.utils.set_random_seed(0)
-    model = registry.build(name)
+    model = builders.build(name)
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     windows = len(starts(32, SIZE, 1)) ** 2
     images = np.repeat(image, windows, axis=0)
@@ -46,16 +46,16 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
         for start in range(0, windows, BATCH):
             compiled(tf.constant(images[start : start + BATCH])).numpy()
 
-    def occlude() -> None:
+    def occlusion() -> None:
         occlude(model, image, SIZE, 1, 0.5, layer="conv5", batch_size=BATCH)
 
-    passes = {"forward": forward, "occlusion": occlude}
+    passes = {"forward": forward, "occlusion": occlusion}
     return time_interleaved(passes, repeats)
 
 
 def memory() -> list[tuple[int, float]]:
     """Windows and peak memory (GiB) of coarse and fine maps of a 224 x 224 image."""
-    model = registry.build("zfnet")
+    model = builders.build("zfnet")
     image = np.random.default_rng(0).random((224, 224, 3), np.float32)
     found = []
     for stride in (64, 64, 22):  # the first warms the allocator up
@@ -76,10 +76,9 @@ def main() -> None:
 
     (coarse, low), (fine, high) = memory()
     print(f"224 x 224: {coarse} windows {low:.2f} GiB, {fine} windows {high:.2f} GiB")
-    numbers = {"memory_gib": {coarse: low, fine: high}, "seconds": {}}
+    measured = {}
     for name in arguments.networks:
-        seconds = throughput(name, arguments.repeats)
-        numbers["seconds"][name] = seconds
+        measured[name] = seconds = throughput(name, arguments.repeats)
         for clock in ("wall", "cpu"):
             forward, map_ = (seconds[key][clock] for key in ("forward", "occlusion"))
             print(
@@ -87,6 +86,7 @@ def main() -> None:
                 f"ratio {map_ / forward:.2f}"
             )
     if arguments.json:
+        numbers = {"memory_gib": {coarse: low, fine: high}, "seconds": measured}
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

@@ -214,7 +214,7 @@ def memory_of(name: str, n: int) -> float | None:
 
 def measure(n: int, rounds: int) -> list[dict]:
     """One row per method that is installed."""
-    grown = {name: memory_of(name, n) for name in METHODS}
+    grown = {name: memory_of(name, n) or 0.0 for name in METHODS}  # 0: not there
 
     from allconv.saliency import reverse_pass
 

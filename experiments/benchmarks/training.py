@@ -32,6 +32,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ from allconv.training.callbacks import Keeper
 PRESET = replace(
     catalogue.PAPER, batch_size=128, augmentation="paper", epochs=1, validate_every=0
 )
-NORMS = {
+NORMS: dict[str, dict[str, Any]] = {
     "none": {"norm": "none"},
     "batch (Keras)": {"norm": "batch", "norm_options": {"fused": False}},
     "batch (fused)": {"norm": "batch"},
@@ -85,7 +86,7 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
     return 2 * n**3 * repeats / (time.perf_counter() - begun)
 
 
-def arrays(steps: int, batch_size: int) -> SimpleNamespace:
+def arrays(steps: int, batch_size: int) -> Any:
     """Random inputs with the fields of `inputs.Inputs` that training reads."""
     rng = np.random.default_rng(0)
     n = steps * batch_size
@@ -111,7 +112,7 @@ def bare_step(model: keras.Model):
     return step
 
 
-def normalised(norm: str, inputs: SimpleNamespace) -> keras.Model:
+def normalised(norm: str, inputs: Any) -> keras.Model:
     """All-CNN-C ready for `fit` with one of `NORMS`."""
     return run.compiled(replace(PRESET, **NORMS[norm]), inputs)
 

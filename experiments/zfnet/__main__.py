@@ -22,8 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments import HERE, RECORDS
-from experiments.zfnet import figures as figures
-from experiments.zfnet import tables as tables
+from experiments.zfnet import figures as figures, tables as tables
 from experiments.zfnet.subject import NETWORK, NotRunError, Subject
 
 EXPERIMENTS: dict[str, Callable[[Subject], list[Path]]] = {

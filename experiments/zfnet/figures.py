@@ -65,6 +65,7 @@ def evolution(subject: Subject) -> list[Path]:
             project=project,
             progress=False,
         )
+        assert found.projection is not None  # it was asked for
         maps = subject.pixels(images[found.index], found.projection)
         figure = probes.evolution_figure(images, found._replace(projection=maps))
         paths.append(subject.draw(f"evolution_{layer}", figure))
@@ -82,7 +83,9 @@ def invariance(subject: Subject) -> list[Path]:
     found = {
         transform: measure(
             *(subject.model, subject.inputs(subject.images[chosen])),
-            *(transform, amounts, ["conv1", "fc7"]),
+            transform,
+            amounts,
+            ["conv1", "fc7"],
             labels=subject.labels[chosen],
         )
         for transform, amounts in values.items()

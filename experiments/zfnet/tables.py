@@ -8,11 +8,11 @@ import numpy as np
 
 from allconv.data import datasets
 from allconv.figures import probes
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.presets import catalogue
 from allconv.probes.correspondence import compare, load_parts
 from allconv.probes.filters import filter_statistics, silent
-from allconv.probes.transfer import PIXELS, carry
+from allconv.probes.transfer import PIXELS, Transfer, carry
 from allconv.results import paper, tables
 from experiments.zfnet.subject import NETWORK, NotRunError, Subject
 
@@ -134,7 +134,7 @@ def ablation(subject: Subject) -> list[Path]:
     full = errors["zfnet_32"]
     rows = []
     for preset, (change, row, reference) in ABLATION.items():
-        network = registry.build(catalogue.get(preset).architecture)
+        network = builders.build(catalogue.get(preset).architecture)
         training = [
             100 * (1 - r["history"][-1]["accuracy"])
             for r in tables.finished(records, preset)
@@ -171,7 +171,8 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
         "CIFAR-10 to CIFAR-100": (NETWORK, "cifar100"),
         "CIFAR-100 to CIFAR-10": ("zfnet_32_cifar100", "cifar10"),
     }
-    columns, missing = {}, []
+    columns: dict[str, dict[str, Transfer]] = {}
+    missing = []
     for way, (preset, target) in ways.items():
         try:
             classifier = subject.load(preset)
@@ -181,7 +182,7 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
             columns[way] = columns[f"{way}, untrained"] = {}
             continue
         keras.utils.set_random_seed(0)
-        untrained = registry.build(
+        untrained = builders.build(
             classifier.meta["architecture"], classes=classifier.meta["classes"]
         )
         for title, model in ((way, classifier.model), (f"{way}, untrained", untrained)):

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from allconv.layers import whitening
 from allconv.layers.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense

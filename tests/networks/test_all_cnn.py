@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from allconv.layers import netdeconv
-from allconv.networks import all_cnn, all_cnn_rows, registry
+from allconv.networks import all_cnn, all_cnn_rows, builders
 from allconv.results import paper
 
 # Weights and biases by hand from the layer lists of the paper's Tables 1, 2, 5 and 6.
@@ -174,7 +174,7 @@ def test_channels_first_is_refused(name):
     keras.config.set_image_data_format("channels_first")
     try:
         with pytest.raises(ValueError, match=r"'channels_last'.*'channels_first'"):
-            registry.build(name)
+            builders.build(name)
     finally:
         keras.config.set_image_data_format("channels_last")
 

@@ -8,7 +8,7 @@ import pytest
 
 from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.netdeconv import NetworkDeconvolution2D
-from allconv.networks import all_cnn, all_cnn_rows, classics, registry, zfnet
+from allconv.networks import all_cnn, all_cnn_rows, builders, classics, registry, zfnet
 from allconv.presets import catalogue
 
 BUILDERS = {
@@ -83,13 +83,13 @@ def test_a_network_is_built_with_the_norms_of_its_family_and_no_other(name):
 @pytest.mark.parametrize("name", ["all_cnn_c", "vgg16_cifar"])
 def test_options_of_the_norm_reach_every_layer_of_it(name):
     chosen = {"iterations": 7, "block": 32, "freeze_after": None, "epsilon": 1e-3}
-    model = registry.build(name, norm="deconv", norm_options=chosen)
+    model = builders.build(name, norm="deconv", norm_options=chosen)
     layers = [x for x in model.layers if type(x) is NetworkDeconvolution2D]
     assert len(layers) > 8
     for layer in layers:
         assert {key: getattr(layer, key) for key in chosen} == chosen
     chosen = {"momentum": 0.5, "epsilon": 0.25, "fused": False}
-    model = registry.build(name, norm="batch", norm_options=chosen)
+    model = builders.build(name, norm="batch", norm_options=chosen)
     layers = [x for x in model.layers if isinstance(x, BatchNormalization)]
     assert len(layers) >= 8
     for layer in layers:
@@ -100,7 +100,7 @@ def test_options_of_the_norm_reach_every_layer_of_it(name):
 def test_every_option_of_a_norm_is_an_argument_of_its_layer(norm):
     for key, (kind, low, high) in registry.NORM_OPTIONS[norm].items():
         for value in {kind(low), kind(high)} - {1000, 10**6}:
-            registry.build(
+            builders.build(
                 "strided_cnn_a",
                 input_shape=(9, 9, 3),
                 norm=norm,
@@ -138,10 +138,10 @@ def test_no_other_network_is_known():
 def test_a_network_of_dense_layers_says_that_its_size_is_fixed():
     assert not registry.family("zfnet_32").sizes_change
     with pytest.raises(ValueError, match="all known, for zfnet_32"):
-        registry.build("zfnet_32", input_shape=(None, None, 3))
+        builders.build("zfnet_32", input_shape=(None, None, 3))
     for shape in ((32, 32, None), (32, 32, 0), (32.5, 32, 3), (32, 32), "abc"):
         with pytest.raises(
             ValueError, match=r"`input_shape` should be \(height, width"
         ):
-            registry.build("all_cnn_c", input_shape=shape)
-    assert isinstance(registry.build("all_cnn_c", input_shape=[16, 16, 1]), keras.Model)
+            builders.build("all_cnn_c", input_shape=shape)
+    assert isinstance(builders.build("all_cnn_c", input_shape=[16, 16, 1]), keras.Model)

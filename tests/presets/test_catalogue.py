@@ -7,7 +7,8 @@ import pytest
 from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 from allconv.networks import all_cnn_rows
 from allconv.presets import catalogue
-from allconv.presets.preset import check, shorten
+from allconv.presets.limits import check
+from allconv.presets.preset import shorten
 
 
 def test_shortened_milestones_are_scaled():

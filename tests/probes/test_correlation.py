@@ -5,8 +5,7 @@ import io
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from allconv.data import shapes
 from allconv.data.preprocessing import MeanStd

@@ -15,8 +15,7 @@ from allconv.data.preprocessing import MeanStd
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.results.evaluation import evaluate
-from allconv.training import checkpoints, inputs
-from allconv.training import run as training_run
+from allconv.training import checkpoints, inputs, run as training_run
 from allconv.training.run import compiled, fit, runtime
 from tests.runs import SMALL, run
 
@@ -105,6 +104,8 @@ def test_class_scores_that_start_on_are_on_and_learn():
         ({"hold_out": 5000}, "`hold_out` should be 4999 at most"),
         ({"epochs": 2.5}, "`epochs` should be an integer"),
         ({"precision": "mixed_float16"}, "`precision` should be one of"),
+        ({"shuffle_rounds": 5}, "`shuffle_rounds` should be even. Received: "),
+        ({"shuffle_rounds": 2}, "`shuffle_rounds` should be an integer from 4"),
         ({"epochs": 0}, "`epochs` should be an integer from 1"),
         ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are not rectified"),
         ({"muon": 0.3}, "`muon` should be 0, but for All-CNN networks"),
@@ -183,11 +184,14 @@ def test_the_network_is_the_recipes():
 def test_training_sees_the_batches_of_the_recipe(monkeypatch):
     followed = mock.Mock(wraps=batches)
     monkeypatch.setattr(training_run, "batches", followed)
-    preset = replace(SMALL, epochs=1, windows=((0, 24),), validate_every=0)
+    preset = replace(
+        SMALL, epochs=1, windows=((0, 24),), validate_every=0, shuffle_rounds=6
+    )
     small = inputs.Inputs(preset)
     fit(compiled(preset, small), small, preset, 5, 0, [])
     seen = followed.call_args.kwargs
     assert (seen["seed"], seen["windows"]) == (5, ((0, 24),))
+    assert seen["rounds"] == 6
     assert seen["augmentation"] == AUGMENTATIONS["paper"]
 
 
