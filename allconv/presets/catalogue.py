@@ -8,7 +8,8 @@ from dataclasses import replace
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
-from allconv.presets.preset import Preset, check
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset
 
 PAPER = Preset("all_cnn_c", "all_cnn_c")
 
