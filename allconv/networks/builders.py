@@ -113,7 +113,9 @@ def build(
     )
     _check(options, shape, include_top, pooling)
 
-    layers = importlib.import_module(f"allconv.networks.{family.module}")
+    layers = family.layers or importlib.import_module(
+        f"allconv.networks.{family.module}"
+    )
     inputs = keras.Input(shape, name="images")
     x = layers.hidden(inputs, options)
     if include_top:

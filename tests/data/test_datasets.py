@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
 TWO = """
 import sys, time, numpy as np
 from allconv.data import cifar, datasets
-def fetch(name, temporary):
+def fetch(name, temporary, slow_is_fine):
     open(sys.argv[2], "a").write("fetched\\n")
     time.sleep(1)
     x = np.zeros((60_000, 32, 32, 3), np.uint8)
