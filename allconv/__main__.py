@@ -36,6 +36,7 @@ Data are looked for in --data-dir, then in the folder that ALLCONV_DATA names.
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for wrong input)."""
+    _open_streams()
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command is not _table:  # which answers in a second
@@ -55,6 +56,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"allconv: {line}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _open_streams() -> None:
+    """Let a command work that has no output, as of cron, or one without the sign ±."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # it has taken the place of one that was closed
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _parser() -> argparse.ArgumentParser:
