@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
+UNPACKED = 2**28  # bytes of an npz of 60,000 images of 32 x 32 x 3, and more
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -229,6 +231,10 @@ def _first_line(error: Exception) -> str:
 
 def _read_npz(path: Path) -> tuple[Split, Split]:
     try:
+        with open_file(path) as opened, zipfile.ZipFile(opened) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > UNPACKED:
+            raise ValueError(f"it holds {size:,} bytes, {UNPACKED:,} at most are known")
         with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
     except Exception as error:  # zip, zlib and npy each raise their own kinds
