@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ NAMES = tuple(CLASS_NAMES)
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
 SIZE = 32  # height and width of all images, in pixels
+UNPACKED = 2**28  # bytes of an npz of 60,000 images of 32 x 32 x 3, and more
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -318,6 +320,10 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
 
 def _read_npz(path: Path) -> tuple[Split, Split]:
     try:
+        with open_file(path) as opened, zipfile.ZipFile(opened) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > UNPACKED:
+            raise ValueError(f"it holds {size:,} bytes, {UNPACKED:,} at most are known")
         with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
     except Exception as error:  # zip, zlib and npy each raise their own kinds
