@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from allconv.figures.maps import BEYOND, signed_colours, signed_limit
+from allconv.figures.maps import BEYOND, legible, signed_colours, signed_limit
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
@@ -25,6 +25,32 @@ from allconv.probes.occlusion import Occlusion
 from allconv.probes.patches import crop
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
+
+ALIASED = "#ffa90e"  # an orange, of which every eye sees that it is no grey
+# Colours that differ for eyes of every kind (Petroff 2021), a class's by its number.
+COLOURS = np.array(matplotlib.color_sequences["petroff10"])
+
+
+def class_colours(classes: Sequence[int]) -> dict[int, np.ndarray]:
+    """A colour for each class, the same in every figure of up to ten classes.
+
+    A class of more than `len(COLOURS)` has the colour of its last digit, or the next
+    that is free in this figure.
+
+    Args:
+        classes: Numbers of the classes in the figure.
+
+    Returns:
+        RGB from 0 to 1, by class.
+    """
+    found: dict[int, np.ndarray] = {}
+    taken: set[int] = set()
+    for label in sorted({int(label) for label in classes}):
+        places = [(label + i) % len(COLOURS) for i in range(len(COLOURS))]
+        place = next((p for p in places if p not in taken), places[0])
+        taken.add(place)
+        found[label] = COLOURS[place]
+    return found
 
 
 def occlusion_figure(
@@ -56,8 +82,7 @@ def occlusion_figure(
         titles.insert(1, "activation of the\nstrongest feature map")
     figure = Figure((2.6 * len(titles) + 1.2, 2.3 * n), layout="constrained")
     axes = figure.subplots(n, len(titles), squeeze=False)
-    colours = matplotlib.colormaps["tab20"]
-    predicted = np.unique(result.label)
+    colours = class_colours(np.unique(result.label).tolist())
     strongest, clean = result.activation, result.clean_activation
     for i, row in enumerate(axes):
         cells = iter(row)
@@ -83,11 +108,11 @@ def occlusion_figure(
             f"{result.clean_probability[i]:.2f} unoccluded", fontsize="small"
         )
         axis = next(cells)
-        _show(axis, colours(np.searchsorted(predicted, result.label[i]) % 20))
+        _show(axis, np.vectorize(colours.get, signature="()->(c)")(result.label[i]))
         axis.legend(
             handles=[
-                Patch(color=colours(j % 20), label=class_names[c])
-                for j, c in enumerate(predicted)
+                Patch(color=colour, label=class_names[c])
+                for c, colour in colours.items()
                 if c in result.label[i]
             ],
             loc="center left",
@@ -98,7 +123,7 @@ def occlusion_figure(
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize="medium")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 def invariance_figure(
@@ -138,7 +163,7 @@ def invariance_figure(
             axis.set_title(title, fontsize="medium")
             axis.set_ylim(0, 1 if title.startswith("p(class)") else None)
             axis.margins(x=0)
-    return figure
+    return legible(figure)
 
 
 def correspondence_figure(scores: Sequence[Score]) -> Figure:
@@ -170,7 +195,7 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
         row[0].set_ylabel(f"signs that differ,\nof {of}")
     for axis, layer in zip(axes[0], layers, strict=True):
         axis.set_title(layer, fontsize="medium")
-    return figure
+    return legible(figure)
 
 
 def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figure:
@@ -191,7 +216,7 @@ def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figur
             _show(axis, image)
         row[0].set_ylabel(title, fontsize="small")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 class Panel(NamedTuple):
@@ -231,7 +256,7 @@ def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
     _bare(axes)
     for axis in axes.flat:
         axis.set_frame_on(False)
-    return figure
+    return legible(figure)
 
 
 def _square(tiles: np.ndarray) -> np.ndarray:
@@ -282,7 +307,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     for axis, epoch in zip(axes[0], result.epochs, strict=True):
         axis.set_title(f"epoch {epoch}", fontsize="small")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 def filters_figure(
@@ -290,8 +315,8 @@ def filters_figure(
 ) -> Figure:
     """Filters of first layers side by side, as in Figure 6, on one scale each.
 
-    A dead filter has a black frame, an aliased one a red frame. Filters are sorted by
-    RMS, strongest first.
+    A dead filter has a black frame, an aliased one a dashed orange one. Filters are
+    sorted by RMS, strongest first.
 
     Args:
         kernels: `(height, width, 3 or 1, filters)` by title.
@@ -311,9 +336,10 @@ def filters_figure(
         order = np.argsort(-stats.rms)
         for axis, i in zip(axes.flat, order, strict=False):
             _show(axis, signed_colours(kernel[..., i], limit))
-            frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
+            framed = stats.dead[i] or stats.aliased[i]
+            style = ("k", "-") if stats.dead[i] else (ALIASED, (0, (2, 1)))
             for spine in axis.spines.values():
-                spine.set(visible=frame is not None, color=frame, linewidth=2)
+                spine.set(visible=framed, color=style[0], linestyle=style[1], lw=2)
         for axis in axes.flat[count:]:
             axis.set_visible(False)
         _bare(axes)
@@ -323,7 +349,7 @@ def filters_figure(
             f"±{limit:.2g}",
             fontsize="medium",
         )
-    return figure
+    return legible(figure)
 
 
 def _show(axes: Axes, picture: np.ndarray, **options) -> AxesImage:
