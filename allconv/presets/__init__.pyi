@@ -1,5 +1,6 @@
 from . import (
     catalogue as catalogue,
+    limits as limits,
     preset as preset,
 )
 from .catalogue import (

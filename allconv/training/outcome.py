@@ -1,5 +1,7 @@
 """What a finished run leaves behind, as a record."""
 
+import time
+
 import keras
 import numpy as np
 
