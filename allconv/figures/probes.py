@@ -22,7 +22,7 @@ from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
 from allconv.probes.invariance import Invariance
 from allconv.probes.occlusion import Occlusion
-from allconv.probes.patches import crop
+from allconv.probes.patches import crop, visible
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
@@ -285,6 +285,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
             none.
     """
     epochs, channels = len(result.epochs), len(result.channels)
+    boxes = visible(result.box, pictures.shape[1:3])
     kinds = 1 if result.projection is None else 2
     figure = Figure((1 + 1.1 * epochs, 1.1 * kinds * channels), layout="constrained")
     axes = figure.subplots(channels * kinds, epochs, squeeze=False)
@@ -294,14 +295,14 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
             scale = 255.0 if picture.dtype == np.uint8 else 1.0
             _show(
                 axes[c * kinds, e],
-                crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0],
+                crop((picture / scale)[None], boxes[e, c][None], fill=BEYOND)[0],
             )
             if result.projection is not None:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
                 _show(
                     axes[c * kinds + 1, e],
-                    crop(shown[None], result.box[e, c][None], fill=BEYOND)[0],
+                    crop(shown[None], boxes[e, c][None], fill=BEYOND)[0],
                 )
         axes[c * kinds, 0].set_ylabel(f"map {result.channels[c]}", fontsize="small")
     for axis, epoch in zip(axes[0], result.epochs, strict=True):

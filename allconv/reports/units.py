@@ -76,7 +76,7 @@ def look(
     with tqdm(total=total, unit="unit", disable=not progress) as bar:
         for layer, top in tops.items():
             explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
-            box = boxes(top, images.shape[1:3])
+            box = patches.visible(top.box, images.shape[1:3])
             parts: dict[str, list[np.ndarray]] = {rule: [] for rule in RULES}
             for start in range(0, len(top.index), _CHUNK):
                 channels = np.arange(start, min(start + _CHUNK, len(top.index)))
@@ -92,22 +92,6 @@ def look(
                 patches.crop(whole, box, np.nan),
                 {rule: np.concatenate(maps) for rule, maps in parts.items()},
             )
-
-
-def boxes(top: patches.Top, size: Sequence[int]) -> np.ndarray:
-    """What to cut out for units: what they see, or the image where they see it whole.
-
-    Args:
-        top: Activations of units of one layer.
-        size: Height and width of the images, pixels.
-
-    Returns:
-        Integers `(channels, k, 4)`, as for `patches.crop`.
-    """
-    box = top.box
-    if all(box[0, 0, 2:] - box[0, 0, :2] >= size):
-        return np.broadcast_to([0, 0, *size], box.shape)
-    return box
 
 
 def explain_top(

@@ -194,6 +194,15 @@ def test_evolution_figure(projected, dtype):
     assert figure.axes[0].images[0].get_array().max() <= 1
 
 
+def test_a_unit_that_sees_more_than_the_image_is_shown_no_border():
+    pictures = RNG.random((2, 8, 8, 3))
+    one = np.zeros((1, 1), int)
+    box = np.array([[[-2, 1, 10, 13]]])
+    arguments = (np.array([1]), np.array([4]), one, one, one, one + 0.5, box, None)
+    figure = drawn(probes.evolution_figure(pictures, Evolution(*arguments)))
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), pictures[0])
+
+
 def test_filters_figure():
     kernel = RNG.normal(size=(5, 5, 3, 7))
     kernel[..., 2] *= 0.01
