@@ -13,6 +13,7 @@ function returns the limits it used, for the caption. Figures are plain
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +25,8 @@ SHARES = ("row", "column", "all", "none")
 PAPER = 1.0  # white, between tiles
 BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
 ZERO = 0.5
+# Ten that differ for eyes of every kind (Petroff 2021); a class has that of its number.
+COLOURS = matplotlib.color_sequences["petroff10"]
 _TILE = 48  # smaller tiles are enlarged, by a whole factor, for gaps to look alike
 # A page projected at 1280 pixels leaves some 820 to a figure. Text of so many points
 # for each inch of the figure's width is 10 pixels high there.

@@ -9,14 +9,13 @@ percentile of their magnitudes (`maps.signed_limit`).
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from allconv.figures.maps import BEYOND, legible, signed_colours, signed_limit
+from allconv.figures.maps import BEYOND, COLOURS, legible, signed_colours, signed_limit
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
@@ -27,8 +26,6 @@ from allconv.probes.patches import crop, visible
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
 ALIASED = "#ffa90e"  # an orange, of which every eye sees that it is no grey
-# Colours that differ for eyes of every kind (Petroff 2021), a class's by its number.
-COLOURS = np.array(matplotlib.color_sequences["petroff10"])
 
 
 def class_colours(classes: Sequence[int]) -> dict[int, np.ndarray]:
@@ -49,7 +46,7 @@ def class_colours(classes: Sequence[int]) -> dict[int, np.ndarray]:
         places = [(label + i) % len(COLOURS) for i in range(len(COLOURS))]
         place = next((p for p in places if p not in taken), places[0])
         taken.add(place)
-        found[label] = COLOURS[place]
+        found[label] = np.array(COLOURS[place])
     return found
 
 

@@ -84,6 +84,8 @@ def against_time(
     """
     figure = Figure(figsize=(8, 3.4), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    for axes in (left, right):
+        axes.set_prop_cycle(color=maps.COLOURS)
     for label, (epochs, minutes, accuracies) in curves.items():
         left.plot(epochs, accuracies, "o-", ms=3.5, label=label)
         right.plot(minutes, accuracies, "o-", ms=3.5, label=label)

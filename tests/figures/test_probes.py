@@ -236,7 +236,7 @@ def seen_without_green(colours):
 
 
 def test_a_deuteranope_tells_the_classes_and_the_frames_apart():
-    seen = seen_without_green(probes.COLOURS)
+    seen = seen_without_green(np.array(probes.COLOURS))
     apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(10, 1)]
     assert apart.min() > 10  # 2.3 is just noticeable, in patches side by side
     frame, grey = seen_without_green(np.array([to_rgb(probes.ALIASED), [0.5] * 3]))
