@@ -266,7 +266,7 @@ def legible(figure: Figure) -> Figure:
     for axes in figure.findobj(Axes):
         axes.tick_params(labelsize=max(least, 10))  # also of ticks yet to come
     for text in figure.findobj(Text):
-        text.set_size(max(least, text.get_size()))
+        text.set_fontsize(max(least, text.get_fontsize()))
     return figure
 
 

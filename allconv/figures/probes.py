@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
@@ -25,10 +26,11 @@ from allconv.probes.patches import crop, visible
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
 
+Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 ALIASED = "#ffa90e"  # an orange, of which every eye sees that it is no grey
 
 
-def class_colours(classes: Sequence[int]) -> dict[int, np.ndarray]:
+def class_colours(classes: Sequence[int]) -> dict[int, Colour]:
     """A colour for each class, the same in every figure of up to ten classes.
 
     A class of more than `len(COLOURS)` has the colour of its last digit, or the next
@@ -38,15 +40,15 @@ def class_colours(classes: Sequence[int]) -> dict[int, np.ndarray]:
         classes: Numbers of the classes in the figure.
 
     Returns:
-        RGB from 0 to 1, by class.
+        By class.
     """
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Colour] = {}
     taken: set[int] = set()
     for label in sorted({int(label) for label in classes}):
         places = [(label + i) % len(COLOURS) for i in range(len(COLOURS))]
         place = next((p for p in places if p not in taken), places[0])
         taken.add(place)
-        found[label] = np.array(COLOURS[place])
+        found[label] = to_rgb(COLOURS[place])
     return found
 
 
@@ -105,7 +107,7 @@ def occlusion_figure(
             f"{result.clean_probability[i]:.2f} unoccluded", fontsize="small"
         )
         axis = next(cells)
-        _show(axis, np.vectorize(colours.get, signature="()->(c)")(result.label[i]))
+        _show(axis, np.array([[colours[c] for c in line] for line in result.label[i]]))
         axis.legend(
             handles=[
                 Patch(color=colour, label=class_names[c])
