@@ -159,6 +159,33 @@ def title(name: str) -> str:
     return TITLES.get(name) or Path(name).stem or name
 
 
+def load_or_draw(
+    name: str, draw: bool, data_dir: str | Path | None = None, *, coarse: bool = False
+) -> tuple[str, tuple[Split, Split]]:
+    """Load a data set, or let synthetic shapes stand in for it; print which it is.
+
+    Args:
+        name: As for `load`.
+        draw: Whether shapes should stand in.
+        data_dir: As for `load`.
+        coarse: As for `load`; synthetic shapes have ten classes all the same.
+
+    Returns:
+        The name of what was loaded, `name` or `"shapes"`, and what `load` returns.
+
+    Raises:
+        ValueError: As `load`.
+        DataError: As `load`; nothing stands in unless it was asked for.
+    """
+    check("name", name)
+    if draw and name != "shapes":
+        print(f"data: synthetic shapes, which stand in for {name}")
+        return "shapes", load("shapes")
+    splits = load(name, data_dir, coarse=coarse)
+    print(f"data: {name}" + (", its superclasses" if coarse else ""))
+    return name, splits
+
+
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """The folder that `load` looks in: argument, `ALLCONV_DATA`, or the Keras home."""
     folder = data_dir or os.environ.get("ALLCONV_DATA")

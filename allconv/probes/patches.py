@@ -318,3 +318,21 @@ def _fold(activations, first, ranking, one_per_image):
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
     return [tf.gather(c, order, batch_dims=1) for c in candidates], bad
+
+
+def visible(box: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """What to cut out: the boxes, or the whole image where these are as large.
+
+    A unit that sees more than the image would be shown a small image in a wide border.
+
+    Args:
+        box: Integers `(..., 4)`, as for `crop`.
+        size: Height and width of the images, pixels.
+
+    Returns:
+        Integers of the same shape.
+    """
+    lengths = (box[..., 2:] - box[..., :2]).reshape(-1, 2)
+    if len(lengths) and np.all(lengths >= size):
+        return np.broadcast_to([0, 0, *size], box.shape)
+    return box

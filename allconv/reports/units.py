@@ -76,9 +76,7 @@ def look(
     with tqdm(total=total, unit="unit", disable=not progress) as bar:
         for layer, top in tops.items():
             explainers = {rule: Explainer(model, rule, layer=layer) for rule in RULES}
-            box = top.box
-            if all(box[0, 0, 2:] - box[0, 0, :2] >= images.shape[1:3]):
-                box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
+            box = patches.visible(top.box, images.shape[1:3])
             parts: dict[str, list[np.ndarray]] = {rule: [] for rule in RULES}
             for start in range(0, len(top.index), _CHUNK):
                 channels = np.arange(start, min(start + _CHUNK, len(top.index)))

@@ -373,6 +373,29 @@ def test_every_shape_shows_a_figure_on_a_ground():
     assert spread.min() > 20
 
 
+def test_what_stands_in_says_so(capsys, monkeypatch):
+    name, splits = datasets.load_or_draw("cifar10", draw=True)
+    assert name == "shapes"
+    assert all(map(np.array_equal, splits[0], shapes.draw(5000, seed=0)))
+    assert capsys.readouterr().out.endswith("shapes, which stand in for cifar10\n")
+
+    def load(name, data_dir=None, coarse=False):
+        return name, data_dir, coarse
+
+    monkeypatch.setattr(datasets, "load", load)
+    loaded = datasets.load_or_draw("cifar100", False, "here", coarse=True)
+    assert loaded == ("cifar100", ("cifar100", "here", True))
+    assert capsys.readouterr().out == "data: cifar100, its superclasses\n"
+    assert datasets.load_or_draw("shapes", draw=True)[0] == "shapes"
+    assert "stand in" not in capsys.readouterr().out
+
+
+def test_nothing_stands_in_for_missing_data_unasked(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_fetch", lambda name, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        datasets.load_or_draw("cifar10", False, tmp_path)
+
+
 def test_unknown_name():
     for function in (datasets.load, datasets.is_cached):
         with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):

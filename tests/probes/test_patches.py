@@ -310,6 +310,13 @@ def test_bad_boxes(shape, box, message):
         patches.crop(np.zeros(shape), np.array(box))
 
 
+def test_what_sees_more_than_the_image_is_shown_the_image():
+    box = np.array([[[-3, -5, 37, 35], [0, 1, 40, 41]]])
+    assert patches.visible(box, (32, 32)).tolist() == [[[0, 0, 32, 32]] * 2]
+    assert patches.visible(box, (48, 32)) is box  # lower than the image
+    assert patches.visible(box[:, :0], (32, 32)).shape == (1, 0, 4)
+
+
 def test_gather_from_an_array_and_a_data_set():
     images = pictures(10)
     index = np.array([[9, 0, 3], [3, 3, 8]])
