@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 128 + getattr(stop, "signum", signal.SIGINT)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         line = " ".join(str(error).split())
         print(f"allconv: {line}", file=sys.stderr)
         return 2
@@ -186,7 +186,7 @@ def _import_tensorflow() -> None:
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import tensorflow  # noqa: F401
+        from allconv.core import backend  # noqa: F401  # which refuses others
     finally:
         os.dup2(before, 2)
         os.close(before)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from allconv.core import backend  # noqa: F401
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks.weights import load_into
