@@ -250,9 +250,9 @@ def pooled_by_ops():
         (lambda: keras.Sequential([layers.Conv2D(1, 1)]), "x", "built Sequential"),
         (lambda: chain(layers.Dense(2), shape=(5,)), "x", "one input of shape"),
         (
-            lambda: chain(layers.Conv2DTranspose(2, 3, name="up")),
+            lambda: chain(layers.UpSampling2D(2, name="up")),
             "up",
-            r"'up' \(Conv2DTranspose\) has no rule",
+            "at 'up' units lie closer together than pixels",
         ),
         (pooled_by_ops, "max_pool", "'max_pool' .* has no rule"),
         (

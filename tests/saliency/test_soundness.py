@@ -219,13 +219,20 @@ def test_signals_and_volumes(rule):
             layers.Dense(3),
         ]
     )
-    line.set_weights([w.reshape(v.shape) for w, v in zip(
-        signal.get_weights(), line.weights, strict=True)])
+    line.set_weights(
+        [
+            w.reshape(v.shape)
+            for w, v in zip(signal.get_weights(), line.weights, strict=True)
+        ]
+    )
     x = np.random.default_rng(0).normal(size=(2, 12, 2)).astype("float32")
-    for a, b in (({}, {}), (
-        {"layer": "conv", "channel": 1, "position": (4,)},
-        {"layer": "conv", "channel": 1, "position": (4, 0)},
-    )):
+    for a, b in (
+        ({}, {}),
+        (
+            {"layer": "conv", "channel": 1, "position": (4,)},
+            {"layer": "conv", "channel": 1, "position": (4, 0)},
+        ),
+    ):
         np.testing.assert_allclose(
             explain(signal, x, rule, **a),
             explain(line, x[:, :, None], rule, **b)[:, :, 0],
@@ -244,8 +251,12 @@ def test_signals_and_volumes(rule):
         layers.GlobalAveragePooling2D(),
         layers.Dense(3),
     )
-    flat.set_weights([w.reshape(v.shape) for w, v in zip(
-        volume.get_weights(), flat.weights, strict=True)])
+    flat.set_weights(
+        [
+            w.reshape(v.shape)
+            for w, v in zip(volume.get_weights(), flat.weights, strict=True)
+        ]
+    )
     np.testing.assert_allclose(
         explain(volume, X[:, None], rule)[:, 0], explain(flat, X, rule), rtol=1e-5
     )
