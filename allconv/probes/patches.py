@@ -309,7 +309,7 @@ def _tracker(outputs, k, one_per_image):
     ranking = [tf.TensorSpec((None, k), type(nothing)) for nothing in _NOTHING]
     rankings = [ranking] * len(outputs.outputs)
 
-    @tf.function(input_signature=[images, first, rankings])
+    @tf.function(input_signature=[images, first, rankings], autograph=False)
     def step(images, first, rankings):
         maps = tf.nest.flatten(outputs(images, training=False))
         rectifiers.find(images)
