@@ -172,7 +172,7 @@ def test_another_backend_is_refused_before_it_is_imported(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("allconv: KERAS_BACKEND should be tensorflow")
+    assert done.stderr.startswith("allconv: allconv needs Keras on TensorFlow")
     assert done.stderr.count("\n") == 1
 
 

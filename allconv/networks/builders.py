@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import keras
 import numpy as np
 
+from allconv.core import backend  # noqa: F401
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks import registry

@@ -9,6 +9,8 @@ from collections.abc import Collection
 import keras
 from keras import ops
 
+from allconv.core import backend  # noqa: F401
+
 
 @keras.saving.register_keras_serializable(package="allconv")
 class Muon(keras.optimizers.SGD):
