@@ -92,8 +92,8 @@ CLASSICS = Family(
     smallest_input=classics_rows.smallest_input,
     classes=lambda name: 10,
 )
-FAMILIES = (ALL_CNN, ZFNET, CLASSICS)
-NAMES = tuple(name for family in FAMILIES for name in family.names)
+FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS)
+NAMES: tuple[str, ...] = tuple(name for family in FAMILIES for name in family.names)
 
 # What `norm_options` may hold, with its type and bounds: arguments of
 # `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one
