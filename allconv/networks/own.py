@@ -35,8 +35,8 @@ def register(
 ) -> None:
     """Make a network of your own one that presets, records and commands know.
 
-    Registered again, under the same name, it replaces the one before. It holds in this process; a command is told of it by `--import`, which names the
-    module that calls this.
+    It holds in this process; a command is told of it by `--import`, which names the
+    module that calls this. Registered again, it replaces the one before.
 
     Args:
         name: Letters, digits and underscores, e.g. `"my_net"`.
