@@ -28,7 +28,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
         "3.10",
         (
             *("tensorflow==2.19.*", "keras==3.10.*", "numpy==2.0.*", "h5py==3.12.*"),
-            *("matplotlib==3.10.0", "pillow==11.0.*", "filelock==4.2.*"),
+            *("matplotlib==3.10.0", "pillow==11.0.*", "filelock==4.0.*"),
             *("tqdm==4.66.*", "pooch==1.8.*", "wrapt==1.16.*", "lazy-loader==0.4"),
         ),
     ),
