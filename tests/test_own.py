@@ -115,6 +115,11 @@ def test_a_network_registered_is_built_as_any(empty):
     assert builders.build("mine", classes=7).output_shape == (None, 7)
     last = builders.build("mine", include_top=False, input_shape=(None, None, 3))
     assert last.output_shape == (None, None, None, 4)
+    registry_size = len(registry.NAMES)
+    own.register("mine", hidden, classes=5)  # as a notebook's cell does, run again
+    assert builders.build("mine").output_shape == (None, 5)
+    assert len(registry.NAMES) == registry_size
+    own.register("mine", hidden, classes=3, smallest_input=3, input_size=9)
     with pytest.raises(ValueError, match="`norm` should be one of none for mine"):
         builders.build("mine", norm="batch")
     with pytest.raises(ValueError, match="`input_shape` should be"):

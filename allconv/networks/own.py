@@ -36,7 +36,7 @@ def register(
     """Make a network of your own one that presets, records and commands know.
 
     It holds in this process; a command is told of it by `--import`, which names the
-    module that calls this.
+    module that calls this. Registered again, it replaces the one before.
 
     Args:
         name: Letters, digits and underscores, e.g. `"my_net"`.
@@ -57,7 +57,8 @@ def register(
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"`name` should be a word, as `my_net`. Received: {name!r}")
-    if name in registry.NAMES:
+    others = tuple(f for f in registry.FAMILIES if not (f.layers and name in f.names))
+    if any(name in family.names for family in others):
         raise ValueError(f"There is a network {name!r}: choose another `name`.")
     if not callable(hidden) or not (top is None or callable(top)):
         raise ValueError("`hidden` and `top` should be functions of `(x, options)`.")
@@ -77,8 +78,8 @@ def register(
         muon=muon,
         layers=Functions(hidden, top or _mean_and_dense),
     )
-    registry.FAMILIES = (*registry.FAMILIES, family)
-    registry.NAMES = (*registry.NAMES, name)
+    registry.FAMILIES = (*others, family)
+    registry.NAMES = tuple(n for family in registry.FAMILIES for n in family.names)
 
 
 def _mean_and_dense(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
