@@ -357,6 +357,7 @@ def _curves(figure, scores):
     inch = 1 / figure.get_figheight()
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
     axes.set_xlim(strip.get_xlim())
+    axes.set_prop_cycle(color=COLOURS)
     for name, score in scores.items():
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
         mean = means.mean(axis=0).filled(np.nan)
