@@ -35,8 +35,11 @@ docs: $(VENV)/ready
 	$(RUN) -m tools.links site *.md docs findings notebooks records weights
 
 $(VENV)/ready: requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	  "allconv needs Python 3.10 or newer; this is %d.%d. Name one: \
+	make PYTHON=python3.13 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 clean:

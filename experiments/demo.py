@@ -2,8 +2,8 @@
 
 Gets CIFAR-10, measures the released All-CNN-C on its test set (where none is released:
 trains the `quick` preset first), prints the paper's errors beside ours, and draws what
-drives the network on some test images. Where nothing can be fetched, drawn shapes stand
-in for CIFAR-10, and it says so. Everything is reused by a second call.
+drives the network on some test images. Where nothing can be fetched, synthetic shapes
+stand in for CIFAR-10, and it says so. Everything is reused by a second call.
 """
 
 import sys
@@ -50,8 +50,8 @@ def main() -> int:
         dataset = "shapes"
         _, (images, labels) = datasets.load(dataset)
         print(
-            f"   {error}\n   Going on with drawn shapes: nothing measured here is of "
-            "CIFAR-10."
+            f"   {error}\n   Going on with synthetic shapes: nothing measured here is "
+            "of CIFAR-10."
         )
 
     print("2. All-CNN-C's error on the test set", flush=True)

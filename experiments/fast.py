@@ -73,7 +73,7 @@ def table(records: list[dict]) -> str:
                 str(found),
                 len(found.errors),
                 "" if found.minutes is None else f"{found.minutes:.0f}",
-                two_looks(name) if len(found.errors) == 1 else "",
+                augmented_error(name) if len(found.errors) == 1 else "",
             )
         )
     return tables.markdown(lines, left=3)
@@ -85,7 +85,7 @@ def trained_with(preset: Preset) -> str:
     return f"{norm}, Muon" if preset.muon else norm
 
 
-def two_looks(preset: str) -> str:
+def augmented_error(preset: str) -> str:
     """Error in % of the released file with test-time augmentation (mirroring)."""
     of = (e for e in weights.manifest() if e["preset"] == preset)
     return next((f"{entry['error_mirrored']:.2f}" for entry in of), "")

@@ -10,7 +10,7 @@ pixels and channels are strongly correlated.
     python -m experiments.netdeconv          # a minute: the tables and the figures
 
 The tables and the curves come from the records; what has none is 'not run'. The other
-figures are computed here, from CIFAR-10 where it is cached and from drawn shapes
+figures are computed here, from CIFAR-10 where it is cached and from synthetic shapes
 elsewhere: one step of regression on whitened patches; the covariance of what a layer
 reads, before and after; the kernels of the whitening, which subtract from a pixel what
 its surround predicts.
@@ -88,7 +88,7 @@ def curves(records: list[dict]) -> dict[str, tuple[list, list, list]]:
 
 
 def example_images(n: int = 1000) -> tuple[str, np.ndarray]:
-    """Normalised training images: CIFAR-10's where it is cached, else drawn shapes.
+    """Normalised training images: CIFAR-10's where it is cached, else synthetic shapes.
 
     Returns:
         The data set's name, and float32 `(n, 32, 32, 3)`.

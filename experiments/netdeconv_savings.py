@@ -19,15 +19,11 @@ whose loss became no number.
 """
 
 import argparse
-import functools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
-from allconv.layers.netdeconv import NetworkDeconvolution2D
-from allconv.networks import all_cnn
 from allconv.presets import catalogue
 from allconv.results import tables
 from allconv.training.run import train
@@ -49,12 +45,9 @@ SAVINGS: dict[str, dict] = {"deconv": {}} | {
 
 def run(options: dict, seed: int, data_dir: str | None = None) -> dict:
     """The record of one short training with `options` for the layers that whiten."""
-    layer = functools.partial(NetworkDeconvolution2D, **options)
-    with (
-        mock.patch.object(all_cnn, "NetworkDeconvolution2D", layer),
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        return train(PRESET, seed, Path(folder), data_dir=data_dir, progress=False)
+    preset = replace(PRESET, norm_options=options)
+    with tempfile.TemporaryDirectory() as folder:
+        return train(preset, seed, Path(folder), data_dir=data_dir, progress=False)
 
 
 def table(records: dict[str, list[dict]]) -> str:

@@ -4,9 +4,10 @@
     python -m experiments.queue budget --processes 2
 
 Runs that are finished are passed over and runs that were stopped go on, so the same
-command can be given again at any time. SIGTERM or Ctrl-C stops the queue and its runs,
-each safely. `--processes` trains several at once, each with its share of the cores.
-Each finished run's record is copied to `records`.
+command can be given again at any time. A run that another process is at, as one that
+outlived its queue, is waited for. SIGTERM or Ctrl-C stops the queue and its runs, each
+safely. `--processes` trains several at once, each with its share of the cores. Each
+finished run's record is copied to `records`.
 """
 
 import argparse
@@ -14,8 +15,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from allconv.core import locks
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
 from allconv.presets import catalogue
@@ -53,20 +57,32 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
         *((f"all_cnn_c_{norm}_10", 0) for norm in NORMS),
     ],
 }
+PAUSE = 2.0  # seconds between two looks at a run of another process
 # Epochs after which a run's weights are kept, for pictures of how features form.
 SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
 
 
-def train(job: tuple[str, int], extra: list[str], running: list) -> int:
+def train(
+    job: tuple[str, int], extra: list[str], running: list, stopped: threading.Event
+) -> int:
     """Run one job in a process of its own; returns its exit status."""
     preset, seed = job
     command = [sys.executable, "-m", "allconv", "train", preset, "--seed", str(seed)]
     command += ["--records", str(RECORDS), *extra]
     if preset in SNAPSHOTS:
         command += ["--snapshots", *map(str, SNAPSHOTS[preset])]
-    with subprocess.Popen(command) as process:
-        running.append(process)
-        return process.wait()
+    folder = Path(f"runs/{preset}-seed{seed}")
+    while True:
+        if locks.is_held(folder):
+            print(f"Another process is training in {folder}: it is waited for.")
+        while locks.is_held(folder):
+            if stopped.wait(PAUSE):
+                return 1
+        with subprocess.Popen(command) as process:
+            running.append(process)
+            status = process.wait()
+        if not status or stopped.is_set() or not locks.is_held(folder):
+            return status  # else another one was faster
 
 
 def main() -> int:
@@ -85,11 +101,13 @@ def main() -> int:
     for name, _ in jobs:
         catalogue.get(name)
     running: list[subprocess.Popen] = []
+    stopped = threading.Event()
     with ThreadPoolExecutor(arguments.processes) as pool:
-        waiting = [pool.submit(train, job, extra, running) for job in jobs]
+        waiting = [pool.submit(train, job, extra, running, stopped) for job in jobs]
 
         def stop(signum, frame):
             """No further runs; those at work keep what they have and end."""
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
                 process.send_signal(signum)

@@ -4,11 +4,13 @@
 
 Weights are kept in half precision; networks that share a whitening share one file of
 it. What is listed as a file's error is what that very file makes of the test set; what
-it makes of it with a second look at each image, mirrored, is listed apart.
+it makes of it with test-time augmentation (each image and its mirror image) is listed
+apart.
 """
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from allconv.networks import weights
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.presets.preset import complete
+from allconv.results import records
 from allconv.results.evaluation import score
 from allconv.training import run
 from experiments import RECORDS
@@ -44,10 +47,10 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
 
     Raises:
         ValueError: If the run is not finished, was not measured on the test set, did
-            not follow the preset it names, or was whitened otherwise than what is
-            released already.
+            not follow the preset it names, has the weights of another run, or was
+            whitened otherwise than what is released already.
     """
-    record = json.loads((folder / run.RECORD).read_text())
+    record = records.read(folder / run.RECORD)
     if record["status"] != "finished" or record["split"] != "test":
         raise ValueError(
             f"{folder} holds a run that is {record['status']} and was measured on "
@@ -59,7 +62,23 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             f"{folder} holds a run that has the name of the preset {recipe['name']} "
             "and other settings; what is released can be trained again by its name."
         )
+    if record.get("altered"):
+        raise ValueError(
+            f"{folder} holds a run in which a callback has set other weights; what is "
+            "released can be trained again by its preset alone."
+        )
     classifier = Classifier.load(folder / run.WEIGHTS)
+    for key, own in (
+        *(("preset", recipe["name"]), ("seed", record["seed"])),
+        *((key, recipe[key]) for key in ("architecture", "dataset", "preprocessing")),
+        ("error", record["error"]),
+    ):
+        if classifier.meta.get(key) != own:
+            raise ValueError(
+                f"{folder / run.WEIGHTS} should be the weights of the record beside "
+                f"them: its `{key}` should be {own!r}. "
+                f"Received: {classifier.meta.get(key)!r}"
+            )
     meta, dataset = classifier.meta, classifier.meta["dataset"]
     preprocessing, shared = {"kind": meta["preprocessing"]}, None
     if isinstance(classifier.preprocessor, GCNZCA):  # large, and shared by many
@@ -72,7 +91,8 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
                 "network was trained on cannot be released with it."
             )
         preprocessing |= {"file": shared.name, "sha256": weights.sha256(shared)}
-    path = weights.RELEASED / f"{meta['preset']}-seed{meta['seed']}.h5"
+    name = f"{meta['preset']}-seed{meta['seed']}"
+    path = weights.RELEASED / f"{name}.new.h5"
     _, (images, labels) = datasets.load(dataset, data_dir)
     kept = {k: meta[k] for k in ("preset", "seed")}
     found = {"error": record["error"], "wrong": record["wrong"]}
@@ -90,17 +110,23 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
         released = Classifier.load(path)
         result = score(released.predict(images), labels)
         found = {"error": round(result.error, 4), "wrong": result.wrong}
-    two_looks = score(released.predict(images, mirrored=True), labels)
+    augmented = score(released.predict(images, test_time_augmentation=True), labels)
+    # Until the manifest lists it, what it lists stays: the new file has another name.
+    digest = weights.sha256(path)
+    listed = {e["file"]: e["sha256"] for e in weights.manifest()}
+    if listed.get(f"{name}.h5", digest) != digest:
+        name += f"-{digest[:8]}"
+    path = path.replace(path.with_name(f"{name}.h5"))
     return {
         "architecture": meta["architecture"],
         "dataset": dataset,
         "file": path.name,
-        "sha256": weights.sha256(path),
+        "sha256": digest,
         "preset": meta["preset"],
         "seed": meta["seed"],
         **found,
         "error_in_float32": record["error"],
-        "error_mirrored": round(two_looks.error, 4),
+        "error_mirrored": round(augmented.error, 4),
         "commit": record["commit"],
         "preprocessing": preprocessing,
     }
@@ -116,6 +142,14 @@ def same_preprocessing(shared: Path, preprocessor: GCNZCA) -> bool:
     )
 
 
+def sweep(preset: str, seed: int, listed: set[str]) -> None:
+    """Delete what is no longer released of a run, or never was, after a kill."""
+    for path in weights.RELEASED.glob(f"{preset}-seed{seed}*.h5"):
+        rest = path.name.removeprefix(f"{preset}-seed{seed}")
+        if re.fullmatch(r"(-\w+|\.new)?\.h5", rest) and path.name not in listed:
+            path.unlink()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN")
@@ -123,12 +157,15 @@ def main() -> int:
     arguments = parser.parse_args()
     for folder in arguments.folders:
         entry = release(folder, arguments.data_dir)
-        others = [e for e in weights.manifest() if e["file"] != entry["file"]]
+        run_of = entry["preset"], entry["seed"]
+        before = weights.manifest()
+        others = [e for e in before if (e["preset"], e["seed"]) != run_of]
         entries = sorted([*others, entry], key=place)
+        name = f"{entry['preset']}-seed{entry['seed']}.json"
+        files.write_bytes(RECORDS / name, files.read_bytes(folder / run.RECORD))
         text = "[\n" + ",\n".join(json.dumps(e, indent=1) for e in entries) + "\n]\n"
         files.write_bytes(weights.RELEASED / weights.MANIFEST, text.encode())
-        record = f"{entry['preset']}-seed{entry['seed']}.json"
-        files.write_bytes(RECORDS / record, (folder / run.RECORD).read_bytes())
+        sweep(*run_of, {e["file"] for e in entries})
         size = (weights.RELEASED / entry["file"]).stat().st_size / 2**20
         print(
             f"{entry['file']}: {size:.2f} MB, error {entry['error']:.2f} % "

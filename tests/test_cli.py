@@ -1,14 +1,19 @@
 """The command line: what it answers, and one line for wrong input."""
 
+import importlib.util
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import allconv
 from allconv import __main__ as cli
 from allconv.presets import catalogue
 from allconv.results import tables
@@ -48,13 +53,162 @@ def test_tables(capsys, name, tmp_path):
     assert "not run" in out
 
 
-def test_a_table_needs_no_tensorflow():
+@pytest.mark.parametrize(
+    "words", [["table", "cifar10"], ["list"], ["data", "--clean"], ["train", "nope"]]
+)
+def test_what_only_looks_up_needs_no_tensorflow(words, tmp_path):
     code = (
         "import sys; from allconv.__main__ import main\n"
-        "assert main(['table', 'cifar10']) == 0\n"
-        "assert 'tensorflow' not in sys.modules\n"
+        f"assert main({words}) == {2 * (words[0] == 'train')}\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    environment = os.environ | {"ALLCONV_DATA": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=RECORDS.parent, env=environment
+    )
+
+
+def test_help_imports_nothing_that_takes_time():
+    code = (
+        "import sys; from allconv.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'keras', 'tensorflow', 'numpy', 'matplotlib', 'h5py', 'PIL'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=RECORDS.parent)
+
+
+def test_list_says_what_a_recipe_comes_to(capsys):
+    _, out, _ = call(capsys, "list")
+    assert re.search(r"  model_c_budget +6 +15\.70 ± 0\.40 +77  released\n", out)
+    assert re.search(r"  model_c +350 +not run\n", out)
+    assert "\n  model_c * " in out
+    assert "\n All-CNN (Springenberg et al., 2015) on CIFAR-100\n" in out
+
+
+def test_latex_fits_a_page(capsys):
+    _, out, _ = call(capsys, "table", "cifar10", "--style", "latex")
+    lines = out.splitlines()
+    assert len(lines) < 40
+    assert max(map(len, lines)) < 90
+    assert "not run" not in out
+    words = ("table", "cifar10", "--done", "--columns", "network", "our error %")
+    _, out, _ = call(capsys, *words, "--style", "csv")
+    assert out.splitlines()[0] == "network,our error %"
+    assert "not run" not in out
+    status, _, err = call(capsys, "table", "cifar10", "--columns", "eror")
+    assert (status, "`columns` should be one of network" in err) == (2, True)
+
+
+def test_whitenings_are_deleted_when_asked(capsys, tmp_path):
+    names = [f"gcn_zca-{i:016x}.h5" for i in range(3)]
+    for name in (*names, "cifar10.npz", "gcn_zca-mine.h5"):
+        (tmp_path / name).write_bytes(b"x" * 500_000)
+    status, out, _ = call(capsys, "data", "--clean", "--data-dir", tmp_path)
+    assert (status, out) == (0, f"deleted 3 whitenings, 2 MB, from {tmp_path}\n")
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"cifar10.npz", "gcn_zca-mine.h5"}
+
+
+@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error(redirect, tmp_path):
+    file = tmp_path / "table.txt"
+    command = f"{sys.executable} -m allconv table cifar10 -o {file} {redirect}"
+    done = subprocess.run(command, shell=True, check=False, cwd=RECORDS.parent)
+    assert done.returncode == 0
+    assert file.read_text().startswith("network")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp874", "utf-8"])
+def test_a_narrow_encoding_prints_what_it_can(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "table", "cifar10"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        cwd=RECORDS.parent,
+        capture_output=True,
+        check=True,
+    )
+    sign = "±" if encoding == "utf-8" else "?"
+    assert f"18.70 {sign} 0.37" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    "error, status, line",
+    [
+        (ValueError("two\nlines"), 2, "allconv: two lines"),
+        (OSError("full"), 2, "allconv: full"),
+        (ValueError(), 2, "allconv: ValueError"),
+        (KeyError("x"), 1, "allconv: KeyError: 'x' (--traceback shows where)"),
+        (
+            MemoryError(),
+            1,
+            "allconv: MemoryError: MemoryError (--traceback shows where)",
+        ),
+        (RecursionError("deep"), 1, "allconv: RecursionError: deep (--traceback"),
+    ],
+)
+def test_whatever_is_raised_is_one_line(capsys, monkeypatch, error, status, line):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("allconv.commands.show.show_list", fail)
+    found, out, err = call(capsys, "list")
+    assert (found, out, err.count("\n")) == (status, "", 1)
+    assert err.startswith(line)
+    found, _, err = call(capsys, "list", "--traceback")
+    assert found == status
+    assert err.startswith("Traceback")
+    assert "in fail" in err
+    assert call(capsys, "--traceback", "list")[2].startswith("Traceback")
+
+
+def test_another_backend_is_refused_before_it_is_imported(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "evaluate", "all_cnn_c"],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("allconv: KERAS_BACKEND should be tensorflow")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_says_what_is_there(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALLCONV_DATA", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # without npm
+    status, out, _ = call(capsys, "doctor")
+    assert f"allconv {allconv.__version__}" in out
+    assert re.search(r"packages: tensorflow \d.*, keras \d", out)
+    assert "  cifar10   not found" in out
+    assert re.search(r"weights: (\d+) of the \1 released files", out)
+    assert re.search(r"precision: \w+ is the fastest \(float32 \d+ images/s, ", out)
+    assert (status, "warning: npm is missing" in out) == (1, True)
+
+
+def test_make_says_which_python_it_needs_before_it_makes_anything(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_bytes((RECORDS.parent / name).read_bytes())
+    old = tmp_path / "python3.9"
+    old.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; '
+        'sys.version_info = (3, 9, 18); exec(sys.argv[1])" "$2"\n'
+    )
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", f"PYTHON={old}", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert "allconv needs Python 3.10 or newer; this is 3.9. Name one" in done.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_an_earlier_recipe_has_a_star_and_the_star_a_line(capsys, tmp_path):
@@ -90,17 +244,20 @@ def test_train_then_evaluate(capsys, tmp_path):
     )
     assert status == 0
     assert re.search(r"strided_cnn_a on shapes: error \d+\.\d\d % \(\d+ of 1000", out)
-    for other in ("cifar100", "mnist"):
+    for other, message in (
+        ("cifar100", "tells 10 classes apart, as in cifar10 and shapes. Received"),
+        ("mnist", "should be one of cifar10, cifar100, shapes, or the path of"),
+    ):
         arguments = ("--weights", folder / "weights.h5", "--dataset", other)
         status, _, err = call(capsys, "evaluate", *arguments)
         assert status == 2
-        assert "tells 10 classes apart, as in cifar10 and shapes. Received" in err
+        assert message in err
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "nope"), "There is no preset 'nope'. The presets are"),
+        (("train", "nope"), "There is no preset 'nope'. `python -m allconv list`"),
         (("train", "tiny", "--seed", "-1"), "`seed` should be an integer from 0"),
         (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
         (
@@ -114,9 +271,15 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "tiny", "--threads", "0"), "`threads` should be 1 or more"),
         (("train", "tiny", "--tensorboard", "logs"), "needs the package tensorboard"),
         (("data", "mnist"), "`name` should be one of"),
-        (("table", "mnist", "--records", "/nonexistent"), "The tables are cifar10"),
+        (("table", "mnist"), "The tables are cifar10"),
         (("table", "cifar10", "--records", "/nonexistent"), "no folder"),
         (("table", "cifar10", "--style", "html"), "`style` should be one of"),
+        (("train", "fst_augmentd"), "; the nearest are fast_augmented"),
+        (("train",), "Name a preset that `list` shows, or a --preset-file"),
+        (("train", "--preset-file", "gone.json"), "There is no file gone.json"),
+        (("data",), "Name a data set, one of cifar10"),
+        (("data", "/gone.npz"), "There is no data set /gone.npz"),
+        (("table", "cifr10"), "; the nearest are cifar10, cifar100. The tables are"),
         (("evaluate",), "Name a network"),
         (("evaluate", "large_all_cnn"), "No weights of large_all_cnn"),
         (("evaluate", "--weights", "gone.h5"), "There is no file gone.h5"),
@@ -126,7 +289,12 @@ def test_train_then_evaluate(capsys, tmp_path):
 def test_wrong_input_is_one_line_and_status_2(
     capsys, monkeypatch, tmp_path, arguments, message
 ):
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    find = importlib.util.find_spec  # TensorBoard is not installed
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda n, *a: None if n == "tensorboard" else find(n, *a),
+    )
     if arguments[0] == "train":
         arguments = (*arguments, "--folder", tmp_path)
     status, out, err = call(capsys, *arguments)
@@ -150,7 +318,9 @@ def test_help_teaches(capsys):
         cli.main(["--help"])
     out = capsys.readouterr().out
     assert "Ctrl-C stops a training run safely" in out
-    for command in ("list", "data", "train", "evaluate", "table", "gallery"):
+    for command in (
+        *("list", "doctor", "data", "train", "evaluate", "table", "explain", "gallery"),
+    ):
         assert f"\n    {command} " in out
 
 
@@ -176,7 +346,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("networks\n", "")
+    assert done.stdout.startswith("networks ")
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
 def test_errors_of_a_real_process_are_one_line():
@@ -188,3 +359,41 @@ def test_errors_of_a_real_process_are_one_line():
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_while_python_imports_is_a_line(tmp_path):
+    """`textwrap` stands for any module: it is interrupted as it is imported."""
+    (tmp_path / "textwrap.py").write_text("raise KeyboardInterrupt\n")
+    root = Path(cli.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "list"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "\nStopped.\n"
+    assert done.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_command_without_output_does_its_work(tmp_path, closed):
+    table = tmp_path / "table.txt"
+    root = Path(cli.__file__).parents[1]
+    for command, made in ((f"table cifar10 -o {table}", table), ("list", None)):
+        line = f"{sys.executable} -m allconv {command} {closed}"
+        done = subprocess.run(line, shell=True, cwd=root, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert made is None or "±" in made.read_text("utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp874"])
+def test_an_output_without_the_sign_has_a_stand_in(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "table", "cifar10"],
+        cwd=Path(cli.__file__).parents[1],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert re.search(rb"\d \? \d", done.stdout)

@@ -85,6 +85,8 @@ def test_commands_parse(module, arguments, monkeypatch):
             cli._parser().parse_args(words)
         return
     program = importlib.import_module(module)
+    if hasattr(program, "__path__"):  # a package, run by its __main__
+        program = importlib.import_module(f"{module}.__main__")
     if not words:
         return
     parse = argparse.ArgumentParser.parse_args

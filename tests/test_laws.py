@@ -10,8 +10,8 @@ import allconv
 ROOT = Path(allconv.__file__).parent
 # From the ground up: a folder imports those before it, never one after it.
 FLOORS = (
-    *("core", "data", "layers", "networks", "presets", "results", "training"),
-    *("saliency", "probes", "figures", "reports"),
+    *("core", "data", "layers", "saliency", "probes", "networks", "presets"),
+    *("results", "training", "figures", "reports", "commands"),
 )
 ANY_MODEL = ("saliency", "probes", "figures")
 NOT_THERE = {"data", "networks", "presets", "training", "results", "reports"}

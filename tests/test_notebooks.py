@@ -158,7 +158,7 @@ def test_kept_outputs_are_of_the_data_that_they_name(path):
 
 
 def test_every_number_of_the_tables_is_of_real_data():
-    """No record, and so no row of a table, is of drawn shapes or of changed images."""
+    """No record, so no row of a table, is of synthetic shapes or of changed images."""
     prints = {"cifar10": set(), "cifar100": set()}
     for record in tables.read(places.folder("records")):
         prints[record["preset"]["dataset"]].add(record["data"].get("test"))

@@ -39,8 +39,9 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 # What meets TensorFlow, Keras and NumPy from the most sides in the least time.
 SMOKE = (
     *("tests/core", "tests/data", "tests/layers", "tests/presets", "tests/results"),
-    *("tests/saliency", "tests/training/test_callbacks.py", "tests/test_cli.py"),
-    *("tests/training/test_checkpoints.py", "tests/training/test_muon.py"),
+    *("tests/networks/test_all_cnn.py", "tests/networks/test_places.py"),
+    *("tests/saliency/test_audit.py", "tests/saliency/test_addresses.py"),
+    *("tests/training/test_muon.py", "tests/test_own.py", "tests/test_wheel.py"),
 )
 SHOWN = ("tensorflow", "keras", "numpy")
 

@@ -1,7 +1,12 @@
 from . import (
+    arrays as arrays,
     checks as checks,
+    disk as disk,
     files as files,
+    locks as locks,
+    machine as machine,
     runtime as runtime,
+    waiting as waiting,
 )
 from .files import (
     DamagedFileError as DamagedFileError,

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.machine import cores
+
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
@@ -65,7 +67,7 @@ def environment() -> dict[str, str | int]:
         "processor": _cpuinfo("model name") or platform.processor() or "unknown",
         # One processor's name stands for several sets, and bytes depend on the set.
         "instructions": " ".join(i for i in INSTRUCTIONS if i in flags),
-        "cores": os.cpu_count() or 0,
+        "cores": cores(),
         # Whether oneDNN's kernels were asked for; TensorFlow decides by the processor.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "threads": _threads(),

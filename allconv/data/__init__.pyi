@@ -3,8 +3,12 @@ from . import (
     batches as batches,
     cifar as cifar,
     datasets as datasets,
+    own as own,
+    photo as photo,
+    pickled as pickled,
     preprocessing as preprocessing,
     shapes as shapes,
+    whitenings as whitenings,
 )
 from .augmentation import (
     AUGMENTATIONS as AUGMENTATIONS,

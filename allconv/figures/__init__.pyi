@@ -2,6 +2,7 @@ from . import (
     maps as maps,
     probes as probes,
     runs as runs,
+    style as style,
     whitening as whitening,
 )
 from .maps import (

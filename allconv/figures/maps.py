@@ -10,7 +10,7 @@ function returns the limits it used, for the caption. Figures are plain
     figure.savefig("rules.png")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from allconv.core.checks import check_choice
+from allconv.figures.style import in_defaults, legend
 
 SHARES = ("row", "column", "all", "none")
 PAPER = 1.0  # white, between tiles
@@ -42,7 +43,12 @@ def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
 
     Returns:
         A limit above 0, or 0 where there is nothing but zeros.
+
+    Raises:
+        ValueError: If there is an infinity, or nothing but NaN.
     """
+    if np.isinf(maps).any() or (np.size(maps) and np.isnan(maps).all()):
+        raise ValueError("Maps to draw should be finite. Received: NaN or infinity")
     magnitudes = np.abs(maps)
     magnitudes = magnitudes[magnitudes > 0]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
@@ -86,6 +92,7 @@ def shared_limits(
     return limits
 
 
+@in_defaults
 def rule_comparison(
     images: np.ndarray,
     maps: Mapping[str, np.ndarray],
@@ -130,6 +137,7 @@ def rule_comparison(
     return figure, limits
 
 
+@in_defaults
 def top_patches(
     patches: np.ndarray,
     maps: np.ndarray,
@@ -166,6 +174,7 @@ def top_patches(
     return figure, limits[:, 0]
 
 
+@in_defaults
 def sanity_strip(
     images: np.ndarray,
     layers: Sequence[str],
@@ -223,6 +232,7 @@ def sanity_strip(
     return figure, limits
 
 
+@in_defaults
 def filters(
     kernel: np.ndarray, *, columns: int = 12, percentile: float = 100
 ) -> tuple[Figure, float]:
@@ -270,27 +280,27 @@ def legible(figure: Figure) -> Figure:
     return figure
 
 
-def _texts(limits):
+def _texts(limits: Iterable[float]) -> list[str]:
     return [f"±{limit:.2g}" for limit in limits]
 
 
-def _ranges(limits):
+def _ranges(limits: np.ndarray) -> list[str]:
     """A note for each column of maps that have limits of their own."""
     ends = ((f"{c.min():.2g}", f"{c.max():.2g}") for c in limits.T)
     return ["±" + "–".join(dict.fromkeys(pair)) for pair in ends]
 
 
 def _figure(
-    tiles,
+    tiles: np.ndarray,
     *,
-    column_titles=(),
-    row_titles=None,
-    row_notes=None,
-    column_notes=None,
-    block=1,
-    inches=1.0,
-    below=0.0,
-):
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] | None = None,
+    row_notes: Sequence[str] | None = None,
+    column_notes: Sequence[str] | None = None,
+    block: int = 1,
+    inches: float = 1.0,
+    below: float = 0.0,
+) -> Figure:
     """One picture of a grid of tiles `(rows, columns, height, width, 3)`, with titles.
 
     `block` rows belong together and have one title; their note stands to the right of
@@ -336,7 +346,7 @@ def _figure(
     return figure
 
 
-def _mosaic(tiles, block):
+def _mosaic(tiles: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Set tiles in a white canvas; also return the centres of rows and columns."""
     rows, columns, height, width, channels = tiles.shape
     gap = round(0.06 * width)
@@ -349,7 +359,7 @@ def _mosaic(tiles, block):
     return canvas, y + (height - 1) / 2, x + (width - 1) / 2
 
 
-def _curves(figure, scores):
+def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     """Similarity to the trained map, each step below its column of the strip."""
     strip = figure.axes[0]
     steps = strip.get_xticks()[2:]  # after the image and the trained map
@@ -358,11 +368,12 @@ def _curves(figure, scores):
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
     axes.set_xlim(strip.get_xlim())
     axes.set_prop_cycle(color=COLOURS)
+    drawn = {}
     for name, score in scores.items():
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
         mean = means.mean(axis=0).filled(np.nan)
         spread = means.std(axis=0, ddof=int(len(means) > 1)).filled(np.nan)
-        axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2, label=name)
+        drawn[name] = axes.errorbar(steps, mean, spread, marker="o", ms=3, capsize=2)
     axes.axhline(0, color="0.7", lw=0.6)
     axes.axhline(1, color="0.7", lw=0.6)
     axes.set_xticks([])
@@ -370,18 +381,20 @@ def _curves(figure, scores):
     axes.set_ylabel("similarity", fontsize=points)
     axes.tick_params(labelsize=points)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=points, frameon=False, loc="best")
+    legend(axes, drawn, fontsize=points, frameon=False, loc="best")
     undefined = np.isnan(next(iter(scores.values())))
     if undefined.any():
         text = f"{undefined.sum()} of {undefined.size} maps are constant and left out"
         axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=points, ha="right")
 
 
-def _pictures(name, images):
+def _pictures(name: str, images: np.ndarray) -> np.ndarray:
     """Images as floats from 0 to 1, in three channels."""
     images = np.asarray(images)
     if images.dtype == np.uint8:
         images = images / 255
+    elif np.isnan(images).all():
+        raise ValueError(f"`{name}` should hold numbers. Received: nothing but NaN")
     elif np.nanmin(images) < 0 or np.nanmax(images) > 1:
         raise ValueError(
             f"`{name}` should be uint8, or floats from 0 to 1: pictures before "
@@ -391,7 +404,7 @@ def _pictures(name, images):
     return _rgb(images)
 
 
-def _rgb(images):
+def _rgb(images: np.ndarray) -> np.ndarray:
     if images.shape[-1] == 1:
         return np.repeat(images, 3, axis=-1)
     if images.shape[-1] == 3:
@@ -399,7 +412,7 @@ def _rgb(images):
     raise ValueError(f"Images have 1 or 3 channels. Received: shape {images.shape}")
 
 
-def _same_shape(name, images, other, maps):
+def _same_shape(name: str, images: np.ndarray, other: str, maps: np.ndarray) -> None:
     if np.shape(images) != np.shape(maps):
         raise ValueError(
             f"`{other}` should be shaped as `{name}`, {np.shape(images)}. "

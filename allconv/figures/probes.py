@@ -17,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from allconv.figures.maps import BEYOND, COLOURS, legible, signed_colours, signed_limit
+from allconv.figures.style import in_defaults, legend
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
@@ -52,6 +53,7 @@ def class_colours(classes: Sequence[int]) -> dict[int, Colour]:
     return found
 
 
+@in_defaults
 def occlusion_figure(
     pictures: np.ndarray,
     result: Occlusion,
@@ -108,12 +110,13 @@ def occlusion_figure(
         )
         axis = next(cells)
         _show(axis, np.array([[colours[c] for c in line] for line in result.label[i]]))
-        axis.legend(
-            handles=[
-                Patch(color=colour, label=class_names[c])
+        legend(
+            axis,
+            {
+                class_names[c]: Patch(color=colour)
                 for c, colour in colours.items()
                 if c in result.label[i]
-            ],
+            },
             loc="center left",
             bbox_to_anchor=(1, 0.5),
             fontsize="small",
@@ -125,6 +128,7 @@ def occlusion_figure(
     return legible(figure)
 
 
+@in_defaults
 def invariance_figure(
     results: Mapping[str, Invariance], *, relative: bool = False
 ) -> Figure:
@@ -165,6 +169,7 @@ def invariance_figure(
     return legible(figure)
 
 
+@in_defaults
 def correspondence_figure(scores: Sequence[Score]) -> Figure:
     """Mean sign distance per part, with one standard deviation (Table 1, Figure 8).
 
@@ -197,6 +202,7 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
     return legible(figure)
 
 
+@in_defaults
 def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figure:
     """Images, and below them each part masked with mid-grey (Figure 8).
 
@@ -230,6 +236,7 @@ class Panel(NamedTuple):
     maps: np.ndarray
 
 
+@in_defaults
 def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
     """Projections of the strongest units beside what they saw, as in Figure 2.
 
@@ -271,6 +278,7 @@ def _square(tiles: np.ndarray) -> np.ndarray:
     return canvas[:-seam, :-seam]
 
 
+@in_defaults
 def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     """Two rows per feature map, one column per epoch, as in Figure 4.
 
@@ -310,6 +318,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
     return legible(figure)
 
 
+@in_defaults
 def filters_figure(
     kernels: Mapping[str, np.ndarray], statistics: Mapping[str, Filters]
 ) -> Figure:

@@ -7,15 +7,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from allconv.figures.maps import COLOURS
+from allconv.figures.style import in_defaults, legend
 
 STYLES = ("-", "--", ":")
 
 
+@in_defaults
 def learning_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
@@ -37,6 +40,7 @@ def learning_curves(
     many = len(curves) > 6
     figure, axes = _axes("epoch", ylabel, width=8 if many else 6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    drawn: dict[str, Artist] = {}
     for i, (label, (epochs, values)) in enumerate(curves.items()):
         if len(epochs) != len(values):
             raise ValueError(
@@ -44,14 +48,16 @@ def learning_curves(
                 f"Received: {len(epochs)} epochs, {len(values)} values"
             )
         line = STYLES[i // 10 % len(STYLES)]  # there are ten colours
-        axes.plot(epochs, values, marks[i % len(marks)] + line, ms=3.5, label=label)
+        mark = marks[i % len(marks)]
+        (drawn[label],) = axes.plot(epochs, values, mark + line, ms=3.5, label=label)
     if many:
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        legend(figure, drawn, loc="outside right upper", frameon=False, fontsize=8)
     else:
-        axes.legend(frameon=False, fontsize=8)
+        legend(axes, drawn, frameon=False, fontsize=8)
     return figure
 
 
+@in_defaults
 def scatter(
     points: Mapping[str, Sequence[tuple[float, float, str]]],
     *,
@@ -70,15 +76,16 @@ def scatter(
         marks: Matplotlib markers, in turn.
     """
     figure, axes = _axes(xlabel, ylabel)
+    drawn: dict[str, Artist] = {}
     for i, (label, group) in enumerate(points.items()):
         x, y = [p[0] for p in group], [p[1] for p in group]
-        axes.plot(x, y, marks[i % len(marks)], label=label)
+        (drawn[label],) = axes.plot(x, y, marks[i % len(marks)], label=label)
         for across, up, name in group:
             place = (across, up)
             axes.annotate(name, place, (5, 3), textcoords="offset points", fontsize=8)
     for (label, value), style in zip((levels or {}).items(), itertools.cycle(STYLES)):
-        axes.axhline(value, color="0.5", lw=1, ls=style, label=label)
-    axes.legend(frameon=False, fontsize=8)
+        drawn[label] = axes.axhline(value, color="0.5", lw=1, ls=style, label=label)
+    legend(axes, drawn, frameon=False, fontsize=8)
     return figure
 
 
@@ -93,6 +100,7 @@ def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+@in_defaults
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     """Who is taken for whom: rows are true classes, columns predicted, in %.
 

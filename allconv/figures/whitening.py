@@ -6,12 +6,16 @@ Plain `matplotlib.figure.Figure`s: they are neither shown nor saved here.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from allconv.figures import maps
+from allconv.figures.style import in_defaults, legend
 from allconv.probes.correlation import mean_correlation
 
 
+@in_defaults
 def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figure:
     """Losses of gradient descents, against steps.
 
@@ -21,17 +25,21 @@ def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figur
     """
     figure = Figure(figsize=(5.4, 3.4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    drawn: dict[str, Artist] = {}
     for i, (label, values) in enumerate(losses.items()):
         style = ("-", "--", "-.", ":")[i % 4]
-        axes.plot(np.maximum(values, floor), style, lw=2, label=label)
+        (drawn[label],) = axes.plot(np.maximum(values, floor), style, lw=2)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("steps of gradient descent")
     axes.set_ylabel("loss / loss at the start")
-    _plain(axes)
+    _plain(axes, drawn)
     return figure
 
 
+@in_defaults
 def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figure:
     """Covariance matrices side by side, each divided by its mean variance.
 
@@ -74,6 +82,7 @@ def deconvolution_kernels(
     return maps.filters(filters, columns=columns)
 
 
+@in_defaults
 def against_time(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
 ) -> Figure:
@@ -84,20 +93,21 @@ def against_time(
     """
     figure = Figure(figsize=(8, 3.4), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    drawn: dict[str, Artist] = {}
     for axes in (left, right):
         axes.set_prop_cycle(color=maps.COLOURS)
     for label, (epochs, minutes, accuracies) in curves.items():
-        left.plot(epochs, accuracies, "o-", ms=3.5, label=label)
-        right.plot(minutes, accuracies, "o-", ms=3.5, label=label)
+        (drawn[label],) = left.plot(epochs, accuracies, "o-", ms=3.5)
+        right.plot(minutes, accuracies, "o-", ms=3.5)
     left.set_xlabel("epochs")
     right.set_xlabel("minutes")
     left.set_ylabel("test accuracy in %")
     for axes in (left, right):
-        _plain(axes)
+        _plain(axes, drawn)
     return figure
 
 
-def _plain(axes) -> None:
+def _plain(axes, drawn) -> None:
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    legend(axes, drawn, frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

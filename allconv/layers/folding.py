@@ -12,6 +12,10 @@ from allconv.layers.grouped_conv import GroupedConv2D
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D)
 NORMS = (keras.layers.BatchNormalization, batch_norm.BatchNormalization)
 
+# Of each layer, by its id: its copies, and the weights of the last where they change.
+Copies = dict[int, tuple[list[keras.Layer], list[np.ndarray] | None]]
+Norms = dict[int, keras.Layer]  # by the id of the convolution that takes it in
+
 
 def fold(model: keras.Model) -> keras.Model:
     """Replaces normalising layers by the plain layers they are in inference.
@@ -45,7 +49,7 @@ def fold(model: keras.Model) -> keras.Model:
             "Only Sequential and functional models can be folded. "
             f"Received: {model.name!r} of type {type(model).__name__}"
         )
-    copies: dict[int, tuple[list[keras.Layer], list[np.ndarray] | None]] = {}
+    copies: Copies = {}
     folded = _copy_model(model, copies, _norms(model))
     for layers, weights in copies.values():
         if weights is not None:
@@ -61,22 +65,22 @@ def fold(model: keras.Model) -> keras.Model:
     return folded
 
 
-def _open(model):
+def _open(model: keras.Model) -> bool:
     """Whether a model shows its graph."""
     return isinstance(model, keras.Sequential) or hasattr(model, "operations")
 
 
-def _foldable(layer):
+def _foldable(layer: keras.Operation) -> bool:
     return hasattr(layer, "plain") and hasattr(layer, "folded")
 
 
-def _parts(model) -> Iterator[keras.Model]:
+def _parts(model: keras.Model) -> Iterator[keras.Model]:
     """A model and the models inside it that show their graphs, each once."""
     layers = model._flatten_layers()
     yield from (x for x in layers if isinstance(x, keras.Model) and _open(x))
 
 
-def _copy_model(model, copies, norms):
+def _copy_model(model: keras.Model, copies: Copies, norms: Norms) -> keras.Model:
     """Copies a model; `copies` maps ids of layers to their copies and weights."""
     taken_in = {id(norm) for norm in norms.values()}
     if isinstance(model, keras.Sequential):
@@ -109,7 +113,7 @@ def _copy_model(model, copies, norms):
     return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
 
-def _norms(model):
+def _norms(model: keras.Model) -> Norms:
     """The batch normalisation that can be taken in by a convolution, by its id.
 
     Neither of the two may have another use, in the model or in one inside it.
@@ -150,7 +154,9 @@ def _norms(model):
     }
 
 
-def _copy(layer, copies, norms):
+def _copy(
+    layer: keras.Operation, copies: Copies, norms: Norms
+) -> list[keras.Operation]:
     """The layers that replace one: usually a single copy."""
     if id(layer) in copies:
         return copies[id(layer)][0]
@@ -168,7 +174,7 @@ def _copy(layer, copies, norms):
     return new
 
 
-def _scaled(conv, norm):
+def _scaled(conv: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
     """Kernel and bias of a convolution together with the normalisation behind it."""
     arrays = {v.name: np.asarray(v.value, np.float64) for v in norm.variables}
     scale = arrays.get("gamma", 1) / np.sqrt(arrays["moving_variance"] + norm.epsilon)

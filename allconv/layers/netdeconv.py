@@ -77,6 +77,8 @@ class NetworkDeconvolution2D(Whitening):
         ValueError: for sizes that are not positive, or do not fit together.
     """
 
+    patches = staticmethod(whitening.patches)
+
     def __init__(
         self,
         filters: int,
@@ -151,12 +153,12 @@ class NetworkDeconvolution2D(Whitening):
         )
         return self.activation(tf.nn.bias_add(y, bias))
 
-    def _depthwise(self):
+    def _depthwise(self) -> bool:
         """Whether the faster depthwise convolution does, which has one stride."""
         single = self.kernel.shape[2] == 1 < self.groups
         return single and self.strides[0] == self.strides[1]
 
-    def sample(self, x):
+    def sample(self, x: tf.Tensor) -> tf.Tensor:
         """Rows to take statistics from: `(rows, features)`, or that for each group."""
         every = self.sampling_stride
         strides = (self.strides[0] * every, self.strides[1] * every)
@@ -166,7 +168,7 @@ class NetworkDeconvolution2D(Whitening):
             rows = rows[:, None, None, None, None]
         else:
             cut = (self.kernel_size, strides, self.dilation_rate)
-            rows = whitening.patches(self._pad(x), *cut)
+            rows = self.patches(self._pad(x), *cut)
         if self.groups == 1:
             rows = whitening.interleave(rows, self.shares)
             return tf.reshape(rows, (-1, rows.shape[-1]))
@@ -175,7 +177,7 @@ class NetworkDeconvolution2D(Whitening):
         rows = tf.transpose(rows, (2, 0, 1, 3))
         return tf.reshape(rows, (self.groups, -1, self.running_mean.shape[-1]))
 
-    def _to_rows(self, kernel):
+    def _to_rows(self, kernel: tf.Tensor) -> tf.Tensor:
         if self.groups == 1:
             patches = tf.transpose(kernel, (3, 0, 1, 2))[:, None, :, None]
             rows = whitening.interleave(patches, self.shares)
@@ -183,7 +185,7 @@ class NetworkDeconvolution2D(Whitening):
         rows = tf.reshape(kernel, (self.running_mean.shape[-1], self.groups, -1))
         return tf.transpose(rows, (1, 2, 0))
 
-    def _to_kernel(self, rows):
+    def _to_kernel(self, rows: tf.Tensor) -> tf.Tensor:
         if self.groups == 1:
             rows = tf.reshape(rows, (self.filters, self.shares, -1))
             rows = whitening.deinterleave(rows, self.kernel_size)
@@ -193,7 +195,7 @@ class NetworkDeconvolution2D(Whitening):
             return tf.reshape(rows, (*self.kernel_size, self.groups, -1))
         return tf.reshape(rows, self.kernel.shape)
 
-    def _pad(self, x):
+    def _pad(self, x: tf.Tensor) -> tf.Tensor:
         """Zeros where the convolution sees them."""
         if self.padding in ("valid", 0):
             return x
@@ -203,18 +205,18 @@ class NetworkDeconvolution2D(Whitening):
             margins = [self._same(axis, size) for axis, size in enumerate(sizes)]
         return tf.pad(x, [(0, 0), *margins, (0, 0)])
 
-    def _same(self, axis, size):
+    def _same(self, axis: int, size: int | tf.Tensor) -> tuple:
         """Margins of TensorFlow's "same" padding: the larger half comes after."""
         extent, stride = self._extents()[axis], self.strides[axis]
         total = (-(-size // stride) - 1) * stride + extent - size
         total = max(total, 0) if isinstance(total, int) else tf.maximum(total, 0)
         return total // 2, total - total // 2
 
-    def _extents(self):
+    def _extents(self) -> list[int]:
         sizes = zip(self.kernel_size, self.dilation_rate, strict=True)
         return [(size - 1) * dilation + 1 for size, dilation in sizes]
 
-    def _plain_padding(self):
+    def _plain_padding(self) -> str:
         """Padding of the plain convolution; if `"valid"`, it comes after `_pad`."""
         if isinstance(self.padding, str):
             return self.padding
@@ -293,10 +295,10 @@ class NetworkDeconvolutionDense(Whitening):
         y = ops.matmul(x, tf.cast(kernel, x.dtype)) + tf.cast(bias, x.dtype)
         return self.activation(y)
 
-    def _to_rows(self, kernel):
+    def _to_rows(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.reshape(tf.transpose(kernel), (-1, self.running_mean.shape[0]))
 
-    def _to_kernel(self, rows):
+    def _to_kernel(self, rows: tf.Tensor) -> tf.Tensor:
         return tf.transpose(tf.reshape(rows, (self.units, -1)))
 
     def plain(self) -> list[keras.layers.Layer]:

@@ -39,7 +39,7 @@ def patches(
     return _cut(rows, 3, kernel_size[1], strides[1], dilation[1])
 
 
-def _cut(x, axis, size, stride, dilation):
+def _cut(x: tf.Tensor, axis: int, size: int, stride: int, dilation: int) -> tf.Tensor:
     """Turns an axis of pixels into two: windows, and pixels of a window."""
     shape = ops.shape(x)
     extent = (size - 1) * dilation + 1
@@ -62,7 +62,7 @@ def _cut(x, axis, size, stride, dilation):
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis + 1)
 
 
-def _resize(x, axis, size):
+def _resize(x: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
     """Crops an axis, or fills it up with zeros that no patch reads."""
     now = ops.shape(x)[axis]
     if not _known(size, now) or size > now:
@@ -71,7 +71,7 @@ def _resize(x, axis, size):
     return _slice(x, axis, 0, size)
 
 
-def _slice(x, axis, first, size):
+def _slice(x: tf.Tensor, axis: int, first: int, size: int | tf.Tensor) -> tf.Tensor:
     """A run of an axis. The gradient of `x[...]` would be many times slower."""
     sizes = list(ops.shape(x))
     if _known(size, sizes[axis]) and size == sizes[axis]:
@@ -197,7 +197,7 @@ def inverse_root(matrix: tf.Tensor, iterations: int = 5) -> tf.Tensor:
     return root(matrix)
 
 
-def _derivative(g, states):
+def _derivative(g: tf.Tensor, states: list) -> tf.Tensor:
     """Derivative of `z` in the symmetric direction `g` of the first `w`.
 
     Read in eigenvalues `x, y` of the first `w`, `dw` and `dz` are `g` times the divided
@@ -228,17 +228,17 @@ def _once(x):
     return x, gradient
 
 
-def _inner(a, b):
+def _inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a * b, axis=(-2, -1), keepdims=True)
 
 
-def _transposed(a):
+def _transposed(a: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matrix_transpose(a)
 
 
-def _symmetric(a):
+def _symmetric(a: tf.Tensor) -> tf.Tensor:
     return (a + _transposed(a)) / 2
 
 
-def _known(*sizes):
+def _known(*sizes: int | tf.Tensor) -> bool:
     return all(isinstance(size, int) for size in sizes)

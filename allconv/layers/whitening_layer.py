@@ -35,6 +35,10 @@ class Whitening(keras.layers.Layer):
             authors': uniform within `1 / sqrt(fan in)`.
     """
 
+    # How the statistics are computed; another way may be put in their place.
+    moments = staticmethod(whitening.moments)
+    inverse_root = staticmethod(whitening.inverse_root)
+
     def __init__(
         self,
         block: int,
@@ -139,9 +143,9 @@ class Whitening(keras.layers.Layer):
         return chosen
 
     def _estimate(self, rows):
-        mean, covariance = whitening.moments(in_full(rows))
+        mean, covariance = self.moments(in_full(rows))
         ridge = self.epsilon * tf.eye(covariance.shape[-1], dtype=covariance.dtype)
-        return [mean, whitening.inverse_root(covariance + ridge, self.iterations)]
+        return [mean, self.inverse_root(covariance + ridge, self.iterations)]
 
     def _whitened(self, mean, deconv):
         """Kernel and bias with the whitening multiplied in."""

@@ -5,6 +5,8 @@ from . import (
     classics as classics,
     classics_rows as classics_rows,
     classifier as classifier,
+    facts as facts,
+    own as own,
     places as places,
     registry as registry,
     weights as weights,
@@ -27,6 +29,9 @@ from .all_cnn import (
     StridedCNNB as StridedCNNB,
     StridedCNNC as StridedCNNC,
 )
+from .builders import (
+    build as build,
+)
 from .classics import (
     VGG16CIFAR as VGG16CIFAR,
     MobileNetV2CIFAR as MobileNetV2CIFAR,
@@ -35,10 +40,12 @@ from .classics import (
 from .classifier import (
     Classifier as Classifier,
 )
+from .own import (
+    register as register,
+)
 from .registry import (
     NAMES as NAMES,
     NORMS as NORMS,
-    build as build,
     family as family,
 )
 from .weights import (

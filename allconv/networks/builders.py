@@ -113,7 +113,9 @@ def build(
     )
     _check(options, shape, include_top, pooling)
 
-    layers = importlib.import_module(f"allconv.networks.{family.module}")
+    layers = family.layers or importlib.import_module(
+        f"allconv.networks.{family.module}"
+    )
     inputs = keras.Input(shape, name="images")
     x = layers.hidden(inputs, options)
     if include_top:
@@ -235,14 +237,18 @@ def _check(
             "`input_shape` should be (height, width, channels). "
             f"Received: input_shape={input_shape}"
         )
-    if None in input_shape and not registry.family(options.network).sizes_change:
+    family = registry.family(options.network)
+    if None in input_shape and not family.sizes_change:
         raise ValueError(
             "`input_shape` should be (height, width, channels), all known, for "
             f"{options.network}. Received: input_shape={input_shape}"
         )
-    for n in input_shape[:2]:
-        if n is not None:
-            registry.check_size(options.network, n, "input_shape", input_shape)
+    smallest = family.smallest_input(options.network)
+    if any(n is not None and n < smallest for n in input_shape[:2]):
+        raise ValueError(
+            f"`input_shape` should be at least {smallest} x {smallest} pixels for "
+            f"{options.network}. Received: input_shape={input_shape}"
+        )
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from allconv.data import batches
 from allconv.data.preprocessing import KINDS, Preprocessor
-from allconv.networks import registry, weights
+from allconv.networks import builders, weights
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Classifier:
             DamagedFileError: If it is not whole, or not a weight file.
         """
         arrays, meta = weights.read(Path(path))
-        model = registry.build(
+        model = builders.build(
             meta["architecture"],
             classes=meta["classes"],
             input_shape=tuple(meta["input_shape"]),
@@ -95,27 +95,30 @@ class Classifier:
         return self.preprocessor(images)
 
     def predict(
-        self, images: np.ndarray, batch_size: int = 250, mirrored: bool = False
+        self,
+        images: np.ndarray,
+        batch_size: int = 250,
+        test_time_augmentation: bool = False,
     ) -> np.ndarray:
         """Class probabilities `(n, classes)` of raw uint8 images.
 
         Args:
             images: `(n, height, width, 3)`.
             batch_size: Images a step; bounds the memory.
-            mirrored: Whether each image is seen a second time, left and right swapped,
-                and the mean of both looks is taken: twice the work.
+            test_time_augmentation: Whether to take the mean of the probabilities of
+                each image and of its mirror image: twice the work.
 
         Raises:
             ValueError: As `inputs`.
         """
         inputs = self.inputs(images)
-        looks = (inputs, inputs[:, :, ::-1]) if mirrored else (inputs,)
+        views = (inputs, inputs[:, :, ::-1]) if test_time_augmentation else (inputs,)
         return np.mean(
             [
                 self.model.predict(
-                    batches.in_order(look, batch_size=batch_size), verbose=0
+                    batches.in_order(view, batch_size=batch_size), verbose=0
                 )
-                for look in looks
+                for view in views
             ],
             axis=0,
         )

@@ -10,7 +10,10 @@ import os
 import sys
 from pathlib import Path
 
+from allconv.core.checks import check_fields
+from allconv.core.disk import read_bytes
 from allconv.data import datasets
+from allconv.networks import facts
 
 PACKAGE = Path(__file__).resolve().parents[1]
 URL = "ALLCONV_WEIGHTS_URL"
@@ -82,6 +85,16 @@ def manifest(place: Path | None = None) -> list[dict]:
 
     Args:
         place: None: `folder("weights")`.
+
+    Raises:
+        ValueError: Naming the file and the field, if it is no manifest.
     """
     path = (place or folder("weights")) / MANIFEST
-    return json.loads(path.read_text("utf-8")) if path.is_file() else []
+    try:
+        entries = json.loads(read_bytes(path, largest=2**26))
+        check_fields(entries, list[facts.Entry], "entries")
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no manifest of weights: {error}") from error
+    return entries

@@ -5,17 +5,27 @@ Needs no TensorFlow: the layers are imported when a network is built.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
 if TYPE_CHECKING:
     import keras
 
 NORMS = ("none", "batch", "deconv")
+
+
+class Layers(Protocol):
+    """What makes layers of rows: a family's module, or two functions of your own."""
+
+    @property
+    def hidden(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
+
+    @property
+    def top(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Family:
         muon: Whether `muon.Muon` may turn its kernels, where `norm` is `"batch"`.
         score_bias: Whether its class scores are rectified, and so may start at a bias
             that keeps them on.
+        layers: What has `hidden` and `top`, in place of `module`: of a network of your
+            own, see `own.register`.
     """
 
     module: str
@@ -47,6 +59,7 @@ class Family:
     sizes_change: bool = True
     muon: bool = False
     score_bias: bool = False
+    layers: Layers | None = None
 
 
 ALL_CNN = Family(
@@ -79,8 +92,8 @@ CLASSICS = Family(
     smallest_input=classics_rows.smallest_input,
     classes=lambda name: 10,
 )
-FAMILIES = (ALL_CNN, ZFNET, CLASSICS)
-NAMES = tuple(name for family in FAMILIES for name in family.names)
+FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS)
+NAMES: tuple[str, ...] = tuple(name for family in FAMILIES for name in family.names)
 
 # What `norm_options` may hold, with its type and bounds: arguments of
 # `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one
@@ -115,41 +128,8 @@ def family(name: str) -> Family:
             return one
     raise ValueError(
         "A network should be one that `python -m allconv list` shows. "
-        f"Received: {name!r}"
+        f"Received: {name!r}{nearest(name, NAMES)}"
     )
-
-
-def build(name: str, **arguments: Any) -> keras.Model:
-    """Build a network by name.
-
-    Args:
-        name: One of `NAMES`.
-        **arguments: As for `builders.build`, which is imported only now.
-
-    Raises:
-        ValueError: If there is no such network, or it cannot be built so.
-    """
-    builders = importlib.import_module("allconv.networks.builders")
-    return builders.build(name, **arguments)
-
-
-def check_size(name: str, size: int, field: str, received: object) -> None:
-    """Refuse images that are too small for a network.
-
-    Args:
-        name: One of `NAMES`.
-        size: Width or height in pixels.
-        field: The argument that asks for them, and all of its value as `received`.
-
-    Raises:
-        ValueError: Naming the least size.
-    """
-    smallest = family(name).smallest_input(name)
-    if size < smallest:
-        raise ValueError(
-            f"`{field}` should be at least {smallest} x {smallest} pixels for {name}. "
-            f"Received: {field}={received!r}"
-        )
 
 
 def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:

@@ -12,10 +12,9 @@ import keras
 import numpy as np
 
 from allconv.core import files
-from allconv.core.checks import check_choice
 from allconv.data import datasets
 from allconv.data.preprocessing import GCNZCA, Preprocessor
-from allconv.networks import places
+from allconv.networks import facts, places
 from allconv.networks.places import MANIFEST
 
 RELEASED = places.folder("weights")
@@ -38,17 +37,18 @@ def save(
         model: The network, trained.
         architecture: Its name in `registry.NAMES`.
         preprocessor: The fitted preprocessing it was trained with.
-        dataset: One of `data.NAMES`.
+        dataset: One of `data.NAMES`, or the path of your own.
         meta: Further facts, as JSON can hold: preset, seed, error.
         dtype: Of the stored weights: `"float32"` or `"float16"`.
         shared: A file of `save_preprocessing` in the same folder, which holds the
             preprocessing in place of this one; its SHA-256 is noted.
 
     Raises:
-        ValueError: If a weight is not finite, or not in that dtype, or there is no such
-            data set.
+        ValueError: If a weight is not finite, or not in that dtype, or a fact is none
+            that `read` takes.
     """
-    check_choice("dataset", dataset, datasets.NAMES)
+    datasets.check("dataset", dataset)
+    names = meta.get("class_names") or datasets.class_names(dataset)
     with np.errstate(over="ignore"):
         arrays = {f"weights/{k}": v.astype(dtype) for k, v in _weights(model).items()}
     if not all(np.isfinite(a).all() for a in arrays.values()):
@@ -57,14 +57,17 @@ def save(
         arrays |= {f"preprocessing/{k}": v for k, v in preprocessor.arrays().items()}
     else:
         meta = meta | {"shared": {"file": shared.name, "sha256": sha256(shared)}}
-    facts = {
+    meta = {
         "architecture": architecture,
         "dataset": dataset,
-        "classes": len(datasets.CLASS_NAMES[dataset]),
+        "classes": len(names),
         "input_shape": list(model.input_shape[1:]),
         "preprocessing": preprocessor.name,
-    }
-    files.write(path, arrays, facts | meta)
+    } | meta
+    if dataset not in datasets.NAMES:
+        meta["class_names"] = names
+    facts.check(meta)
+    files.write(path, arrays, meta)
 
 
 def save_preprocessing(path: Path, preprocessor: GCNZCA) -> None:
@@ -74,16 +77,28 @@ def save_preprocessing(path: Path, preprocessor: GCNZCA) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays and the facts of a file of `save`.
+    """The arrays and the `facts.Facts` of a file of `save`.
+
+    A released file is compared with its SHA-256 in the manifest.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedFileError: If it is not whole, or not a weight file.
+        DamagedFileError: If it is not whole, or not a weight file; names the field.
     """
-    arrays, meta = files.read(path)
-    if "architecture" not in meta or "preprocessing" not in meta:
+    arrays, meta = files.read(path, _on_record(path))
+    if not isinstance(meta, dict) or not {"architecture", "preprocessing"} <= {*meta}:
         raise files.DamagedFileError(
             f"{path} is no weight file of this project; perhaps it is a checkpoint."
+        )
+    try:
+        facts.check(meta)
+        for name, array in arrays.items():
+            facts.check_array(name, array)
+        if "shared" not in meta:
+            facts.check_constants(_own_constants(arrays), meta)
+    except ValueError as error:
+        raise files.DamagedFileError(f"{path} is no sound weight file: {error}") from (
+            error
         )
     return arrays, meta
 
@@ -97,17 +112,27 @@ def preprocessing(
         FileNotFoundError: If they are shared, and their file is not beside it.
         DamagedFileError: If that file is not the one that was written with it.
     """
-    if "shared" in meta:
-        shared = meta["shared"]
-        beside = path.with_name(Path(shared["file"]).name)
-        if path.parent == places.cache():  # a fetched file's may lie with the others
-            beside = places.find(RELEASED, beside.name, shared["sha256"])
-        return files.read(_verified(beside, shared["sha256"]))[0]
-    return {
-        k.removeprefix("preprocessing/"): v
-        for k, v in arrays.items()
-        if k.startswith("preprocessing/")
-    }
+    if "shared" not in meta:
+        return _own_constants(arrays)
+    name, digest = Path(meta["shared"]["file"]).name, meta["shared"]["sha256"]
+    beside = path.with_name(name)
+    if path.parent == places.cache():  # a fetched file's may lie with the others
+        beside = places.find(RELEASED, name, digest)
+    try:
+        constants, _ = files.read(beside, digest)
+        facts.check_constants(constants, meta)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no file {beside}, which is needed here."
+        ) from None
+    except ValueError as error:
+        raise files.DamagedFileError(f"{beside} does not fit: {error}") from error
+    return constants
+
+
+def _own_constants(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    start = "preprocessing/"
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
 
 def assign(model: keras.Model, arrays: dict[str, np.ndarray], path: Path) -> None:
@@ -145,7 +170,7 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
     """Set a network's weights from a released set or a file.
 
     Args:
-        model: A network of `registry.build`. One without its top takes what fits.
+        model: A network of `builders.build`. One without its top takes what fits.
         architecture: Its name in `registry.NAMES`.
         weights: The name of a data set of `data.NAMES`, a file of `save`, or a Keras
             `.weights.h5` file.
@@ -175,19 +200,28 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
 
 
 def manifest() -> list[dict]:
-    """The released files, one dict each; empty where nothing is released."""
+    """The released files, a `facts.Entry` each; empty where nothing is released.
+
+    Raises:
+        ValueError: Naming the file and the field, if it is no manifest.
+    """
     return places.manifest(RELEASED)
 
 
 def file_of(entry: dict) -> Path:
-    """The verified path of one entry of the manifest.
+    """The path of one entry of the manifest; `read` verifies it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If its SHA-256 is not the manifest's.
     """
-    path = places.find(RELEASED, entry["file"], entry["sha256"])
-    return _verified(path, entry["sha256"])
+    path = places.find(RELEASED, Path(entry["file"]).name, entry["sha256"])
+    if sha256(path) != entry["sha256"]:
+        raise files.DamagedFileError(
+            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
+            "the repository."
+        )
+    return path
 
 
 def released(architecture: str, dataset: str) -> Path:
@@ -197,7 +231,8 @@ def released(architecture: str, dataset: str) -> Path:
         ValueError: If there are none.
         DamagedFileError: If the file's SHA-256 is not the manifest's.
     """
-    for entry in manifest():
+    entries = manifest()
+    for entry in entries:
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):
             return file_of(entry)
     if not (RELEASED / MANIFEST).is_file():
@@ -206,25 +241,27 @@ def released(architecture: str, dataset: str) -> Path:
             f"without {RELEASED / MANIFEST}. Install its wheel, or work in a checkout."
         )
     raise ValueError(
-        f"No weights of {architecture} for {dataset} are released. Train them, or use "
-        "weights=None or a file."
+        f"No weights of {architecture} for {dataset} are released"
+        f"{'' if entries else f' in {RELEASED}'}. Train them, or use weights=None or a "
+        "file."
     )
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(files.read_bytes(path)).hexdigest()
 
 
-def _verified(path: Path, expected: str) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}, which is needed here.")
-    if sha256(path) != expected:
-        raise files.DamagedFileError(
-            f"{path} is damaged: its SHA-256 is not the one on record. Restore it from "
-            "the repository."
-        )
-    return path
+def _on_record(path: Path) -> str | None:
+    """The SHA-256 that the manifest has of a file; None of one that it does not list.
+
+    What is loaded is compared, since a file may change after its path was verified.
+    """
+    path = Path(path).absolute()
+    if path.parent != RELEASED.absolute():
+        return None
+    listed = {entry["file"]: entry["sha256"] for entry in manifest()}
+    return listed.get(path.name)
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:

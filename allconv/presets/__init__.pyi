@@ -2,14 +2,18 @@ from . import (
     catalogue as catalogue,
     limits as limits,
     preset as preset,
+    preset_file as preset_file,
 )
 from .catalogue import (
     PRESETS as PRESETS,
     get as get,
+    register as register,
+)
+from .limits import (
+    check as check,
 )
 from .preset import (
     Preset as Preset,
-    check as check,
     complete as complete,
     shorten as shorten,
 )

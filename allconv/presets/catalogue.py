@@ -5,8 +5,10 @@ The paper's recipe (section 3.1) is one row; every other row is a `replace` of i
 
 from dataclasses import replace
 
+from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
+from allconv.presets.limits import check
 from allconv.presets.preset import Preset
 
 PAPER = Preset("all_cnn_c", "all_cnn_c")
@@ -226,7 +228,7 @@ _ROWS = (
         )
         for norm in NORMS
     ),
-    # Seconds, on drawn shapes: what the tests and the quick notebooks train.
+    # Seconds, on synthetic shapes: what the tests and the quick notebooks train.
     replace(
         PAPER,
         name="tiny",
@@ -246,6 +248,18 @@ _ROWS = (
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
 
 
+def register(preset: Preset) -> None:
+    """Make a recipe of your own one that commands and tables know, in this process.
+
+    Raises:
+        ValueError: If there is a preset of that name, or no run can follow it.
+    """
+    if preset.name in PRESETS:
+        raise ValueError(f"There is a preset {preset.name!r}: choose another name.")
+    check(preset)
+    PRESETS[preset.name] = preset
+
+
 def get(name: str) -> Preset:
     """The preset of that name.
 
@@ -254,6 +268,7 @@ def get(name: str) -> Preset:
     """
     if name not in PRESETS:
         raise ValueError(
-            f"There is no preset {name!r}. The presets are {', '.join(PRESETS)}."
+            f"There is no preset {name!r}{nearest(name, PRESETS)}. "
+            "`python -m allconv list` shows them all."
         )
     return PRESETS[name]

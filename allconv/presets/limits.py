@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from allconv.presets.preset import Preset
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "dataset": datasets.NAMES,
     "preprocessing": tuple(KINDS),
     "augmentation": tuple(AUGMENTATIONS),
     "schedule": ("steps", "linear", "cosine"),
@@ -30,6 +29,7 @@ INTEGERS = {
     "train_size": (1, 10**6),
     "hold_out": (0, 10**6),
     "validate_every": (0, 10**6),
+    "shuffle_rounds": (4, 64),
 }
 NUMBERS = {
     "learning_rate": (0, 1e3),
@@ -41,12 +41,24 @@ NUMBERS = {
     "score_bias": (0, 1e3),
     "label_smoothing": (0, 1),
 }
+LARGEST_WHITENED = 48  # pixels; the covariance of all pixels then takes 190 MB
 # Those of Keras that fill a kernel of any rank. Another is looked for in Keras itself.
 INITIALIZERS = (
     *("glorot_normal", "glorot_uniform", "he_normal", "he_uniform"),
     *("lecun_normal", "lecun_uniform", "random_normal", "random_uniform"),
     *("orthogonal", "truncated_normal", "variance_scaling"),
 )
+
+
+def check(preset: Preset) -> None:
+    """Refuse a preset that no run can follow.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is, in one line.
+    """
+    check_fields(preset)
+    check_images(preset)
+    check_network(preset)
 
 
 def check_fields(preset: Preset) -> None:
@@ -59,6 +71,7 @@ def check_fields(preset: Preset) -> None:
     if not isinstance(network, str) or network not in registry.NAMES:
         known = "a network that `python -m allconv list` shows"
         raise _refusal(preset, "architecture", known)
+    datasets.check("dataset", preset.dataset)
     for name, allowed in CHOICES.items():
         value = getattr(preset, name)
         if not isinstance(value, str) or value not in allowed:
@@ -69,6 +82,8 @@ def check_fields(preset: Preset) -> None:
             continue
         if type(value) is not int or not low <= value <= high:
             raise _refusal(preset, name, f"an integer from {low} to {high}")
+    if preset.shuffle_rounds % 2:
+        raise _refusal(preset, "shuffle_rounds", "even")
     for name, (lowest, highest) in NUMBERS.items():
         value = getattr(preset, name)
         if not _is_number(value) or not lowest <= value <= highest:
@@ -88,7 +103,10 @@ def check_fields(preset: Preset) -> None:
 
 def check_images(preset: Preset) -> None:
     """Refuse to train on images that there are not."""
-    images = datasets.TRAINING_IMAGES[preset.dataset]
+    images, height, width = datasets.shape(preset.dataset)
+    if preset.preprocessing == "gcn_zca" and height * width > LARGEST_WHITENED**2:
+        what = f"mean_std for images of {height} x {width}: a covariance would not fit"
+        raise _refusal(preset, "preprocessing", what)
     least = 2 if preset.preprocessing == "gcn_zca" else 1  # for a covariance
     if preset.hold_out > images - least:
         raise _refusal(
@@ -112,7 +130,15 @@ def check_network(preset: Preset) -> None:
     """Refuse what the family of the network cannot bear."""
     name, family = preset.architecture, registry.family(preset.architecture)
     registry.check_norm(name, preset.norm, preset.norm_options)
-    registry.check_size(name, datasets.SIZE, "architecture", name)
+    size = min(datasets.shape(preset.dataset)[1:])
+    smallest = family.smallest_input(name)
+    if smallest > size:
+        raise _refusal(
+            preset,
+            "architecture",
+            f"a network for images of {size} x {size} pixels; {name} takes {smallest} "
+            "or more",
+        )
     windows = preset.windows
     if not isinstance(windows, tuple | list) or not all(
         isinstance(pair, tuple | list)
@@ -130,12 +156,11 @@ def check_network(preset: Preset) -> None:
         raise _refusal(
             preset, "windows", f"empty for {name}, which takes images of one size"
         )
-    smallest = family.smallest_input(name)
-    if not all(smallest <= size <= datasets.SIZE for _, size in windows):
+    if not all(smallest <= side <= size for _, side in windows):
         raise _refusal(
             preset,
             "windows",
-            f"of sizes from {smallest} pixels, which {name} needs, to {datasets.SIZE}, "
+            f"of sizes from {smallest} pixels, which {name} needs, to {size}, "
             "which all images have",
         )
     if preset.score_bias and not family.score_bias:

@@ -26,14 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.probes.features import (
-    Preprocess,
-    batch_of,
-    batches,
-    check_finite,
-    fill_of,
-    reader,
-)
+from allconv.core.arrays import batch_of, check_finite
+from allconv.probes.features import Preprocess, batches, check_model, fill_of, reader
 
 RANDOM = "random"
 
@@ -208,6 +202,7 @@ def compare(
     anywhere = [random_boxes(sizes, height, width, rng) for _ in range(draws)]
     masks = [(part, [boxes]) for part, boxes in parts.items()] + [(RANDOM, anywhere)]
 
+    check_model(model, images, preprocess)
     layers_of = reader(model, layers, preprocess)
     read = tf.function(lambda images: layers_of(images)[0], autograph=False)
 
@@ -245,7 +240,11 @@ def sign_distances(changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Two float64 arrays `(n (n - 1) / 2,)`, pairs in the order (0, 1), (0, 2), ...,
         (1, 2), ...: the fraction of all entries, and of those that are not 0 in both
         rows. The latter is 0 where there are none.
+
+    Raises:
+        ValueError: If a change is not finite.
     """
+    check_finite(changes, "The changes")
     signs = np.sign(changes).astype(np.int8)
     pairs = zip(*np.triu_indices(len(signs), 1), strict=True)
     counts = np.array(

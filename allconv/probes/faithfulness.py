@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from allconv.core.arrays import batch_of
 from allconv.probes import features
 
 
@@ -72,7 +73,7 @@ def curves(
     Raises:
         ValueError: If an argument is none of these, or a score is not finite.
     """
-    images = features.batch_of(images)
+    images = batch_of(images)
     n, height, width, channels = images.shape
     importance, blank = np.asarray(importance), np.asarray(fill, np.float32)
     if importance.shape != images.shape[:3] or not np.isfinite(importance).all():

@@ -13,9 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.saliency.neurons import layer_output, logits, observed
+from allconv.core.arrays import check_finite
+from allconv.saliency import soundness
+from allconv.saliency.neurons import final, layer_output, observed
 
 Preprocess = Callable[[np.ndarray], np.ndarray]
+# Operations that give any number: what ends in one is no probability.
+LINEAR_ENDS = {"BiasAdd", "MatMul", "AddV2", "Conv2D", "Mean"}
 BATCH_PIXELS = 2**18  # 256 images of 32 x 32, 5 of 224 x 224
 
 
@@ -66,6 +70,25 @@ def reader(
     return read
 
 
+def check_model(
+    model: keras.Model, images: np.ndarray, preprocess: Preprocess | None = None
+) -> None:
+    """Refuse a model whose channels come first, or that gives what is not finite.
+
+    Args:
+        model: As for `reader`.
+        images: Of `batch_of`; the first is looked at in every layer.
+        preprocess: As for `reader`.
+
+    Raises:
+        ValueError: Naming the layer.
+    """
+    soundness.check_channels_last(model)
+    first = images[: soundness.batch_size(model) or 1]
+    inputs = first if preprocess is None else preprocess(first)
+    soundness.check_finite(model, tf.constant(inputs, tf.float32))
+
+
 def check_maps(features: tf.Tensor, layer: str) -> None:
     """Raise a ValueError unless features are maps (batch, height, width, channels)."""
     if len(features.shape) != 4:
@@ -75,62 +98,79 @@ def check_maps(features: tf.Tensor, layer: str) -> None:
         )
 
 
-def probabilities_of(output: tf.Tensor, from_logits: bool) -> tf.Tensor:
+def probabilities_of(
+    output: tf.Tensor, from_logits: bool, multi_label: bool = False
+) -> tf.Tensor:
     """Class probabilities `(batch, classes)` from a traced model's output.
 
+    Args:
+        output: `(batch, classes)`. A single column is the probability (or the logit) of
+            the second of two classes.
+        from_logits: Whether it holds logits.
+        multi_label: Whether each column is a probability of its own, a sigmoid's, and
+            not a share of 1.
+
     Raises:
-        ValueError: If the output is not of rank 2, or `from_logits` and a softmax.
+        ValueError: If the output is not of rank 2, `from_logits` and a softmax, or a
+            single column that is not seen to be a probability.
     """
     if len(output.shape) != 2:
         raise ValueError(
             "The model should give class scores (batch, classes). "
             f"Received: output of shape {output.shape}"
         )
-    if from_logits and logits(output) is not output:
+    end, columns = final(output).type, output.shape[1]
+    ended = end in ("Softmax", "LogSoftmax", "Sigmoid")
+    if from_logits and ended:
         raise ValueError(
             "The model ends in a softmax or a sigmoid and gives no logits. "
             "Received: from_logits=True"
         )
-    return tf.nn.softmax(output) if from_logits else output
-
-
-def check_finite(array: np.ndarray, what: str) -> None:
-    """Raise a ValueError if there is a NaN or an infinity in an array."""
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} are not finite. Are all weights and images finite?")
-
-
-def batch_of(images: np.ndarray) -> np.ndarray:
-    """Check images `(n, height, width, channels)` and make them float32.
-
-    A NaN is refused here, since a rectifier may turn it into 0 before anybody sees it.
-    """
-    images = np.asarray(images)
-    if images.ndim != 4 or 0 in images.shape:
+    if columns == 1 and ended and end != "Sigmoid":
         raise ValueError(
-            "Images should have shape (n, height, width, channels). "
-            f"Received: shape={images.shape}"
+            "The model ends in a softmax over one class, which is 1 for every image. "
+            "One output should be a sigmoid."
         )
-    images = images.astype(np.float32)
-    check_finite(images, "The images")
-    return images
+    if columns == 1 and end in LINEAR_ENDS and not from_logits:
+        raise ValueError(
+            "The model's one output is no probability: no sigmoid makes it. Pass "
+            "from_logits=True where it is the logit of the second of two classes."
+        )
+    if columns > 1 and end == "Sigmoid" and not multi_label:
+        raise ValueError(
+            f"The model ends in {columns} sigmoids, each a probability of its own, "
+            "which need not add up to 1. Pass multi_label=True."
+        )
+    if columns == 1:  # of two classes
+        rest = tf.sigmoid(-output) if from_logits else 1 - output
+        return tf.concat([rest, tf.sigmoid(output) if from_logits else output], 1)
+    if not from_logits:
+        return output
+    return tf.sigmoid(output) if multi_label else tf.nn.softmax(output)
 
 
-def classes_of(labels: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
+def classes_of(
+    labels: np.ndarray | None, probabilities: np.ndarray, multi_label: bool = False
+) -> np.ndarray:
     """The class to watch in each image: the true one, or else the predicted one.
 
     Args:
         labels: Integers `(n,)`, or None for the model's own predictions.
         probabilities: `(n, classes)` of the unchanged images.
+        multi_label: Whether each column is a probability of its own.
 
     Raises:
         ValueError: If the rows are no probabilities, or a label is no class.
     """
     check_finite(probabilities, "The model's outputs")
-    if probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-2:
+    sums = probabilities.max(axis=1) if multi_label else probabilities.sum(axis=1)
+    over = sums - 1 if multi_label else np.abs(sums - 1)
+    if probabilities.min() < 0 or over.max() > 1e-2:
+        wanted = "above 1" if multi_label else "negative and should add up to 1"
         raise ValueError(
-            "The model's outputs are no probabilities: they should not be negative and "
-            "should add up to 1. Pass from_logits=True for a model that ends in logits."
+            "The model's outputs are no probabilities: they should not be "
+            f"{wanted}. Pass from_logits=True for a model that ends in logits, "
+            "multi_label=True where each column is a probability of its own."
         )
     if labels is None:
         return probabilities.argmax(axis=1)

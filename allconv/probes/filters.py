@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of
 from allconv.probes import features
 
 
@@ -104,7 +105,7 @@ def silent(
     Raises:
         ValueError: If the layer has no maps, or one is not finite.
     """
-    images = features.batch_of(images)
+    images = batch_of(images)
     read = features.reader(model, [layer], preprocess)
 
     @tf.function(autograph=False)

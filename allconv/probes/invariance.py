@@ -14,12 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of, check_finite
 from allconv.core.checks import check_choice
 from allconv.probes.features import (
     Preprocess,
-    batch_of,
     batches,
-    check_finite,
+    check_model,
     classes_of,
     fill_of,
     probabilities_of,
@@ -94,6 +94,7 @@ def measure(
     labels: np.ndarray | None = None,
     fill: float | Sequence[float] = 0.0,
     from_logits: bool = False,
+    multi_label: bool = False,
     preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> Invariance:
@@ -109,7 +110,9 @@ def measure(
         layers: Names of layers, such as the first and the last before the output.
         labels: True classes `(n,)`; None: the class predicted for the unchanged image.
         fill: Colour from outside the image, one number or one per channel.
-        from_logits: Whether the model ends in logits; softmax is then applied.
+        from_logits: Whether the model ends in logits; softmax is then applied, or a
+            sigmoid to a single column, which is the second of two classes.
+        multi_label: Whether each column is a probability of its own, a sigmoid's.
         preprocess: NumPy function from transformed images to the model's inputs.
         batch_size: Transformed images at a time; None: 256 at 32 x 32 pixels, 5 at
             224 x 224.
@@ -132,9 +135,12 @@ def measure(
         )
     check_finite(values, "`values`")
     matrices = np.stack([TRANSFORMS[transform](v, height, width) for v in values])
+    check_model(model, images, preprocess)
     read = reader(model, layers, preprocess)
     colour = fill_of(fill, channels)
-    reference, measure = _measurers(read, from_logits, images.shape[1:], colour)
+    reference, measure = _measurers(
+        read, from_logits, multi_label, images.shape[1:], colour
+    )
 
     curves = []
     for image in images:
@@ -151,7 +157,7 @@ def measure(
     clean, norm, distance, probability = (
         np.stack(column) for column in zip(*curves, strict=True)
     )
-    classes = classes_of(labels, clean)
+    classes = classes_of(labels, clean, multi_label)
     each = np.arange(len(images))
     norm = np.where(norm > 0, norm, np.nan).astype(np.float32)
     relative = distance / norm[:, None]
@@ -176,14 +182,16 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, fill: np.ndarray) -> tf.Tensor:
     return warped + fill
 
 
-def _measurers(read, from_logits, shape, fill):
+def _measurers(read, from_logits, multi_label, shape, fill):
     """Compile: an image to its features; and matrices to distances from these."""
     image = tf.TensorSpec(shape)
 
     @tf.function(input_signature=[image], autograph=False)
     def reference(image):
         features, output = read(image[None])
-        return [f[0] for f in features], probabilities_of(output, from_logits)[0]
+        return [f[0] for f in features], probabilities_of(
+            output, from_logits, multi_label
+        )[0]
 
     @tf.function(autograph=False)
     def measure(image, features, matrices):
@@ -193,6 +201,8 @@ def _measurers(read, from_logits, shape, fill):
             tf.norm(tf.reshape(m - f, (tf.shape(m)[0], -1)), axis=1)
             for m, f in zip(moved, features, strict=True)
         ]
-        return tf.stack(distances, axis=1), probabilities_of(output, from_logits)
+        return tf.stack(distances, axis=1), probabilities_of(
+            output, from_logits, multi_label
+        )
 
     return reference, measure

@@ -21,11 +21,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arrays import batch_of
 from allconv.probes.features import (
     Preprocess,
-    batch_of,
     batches,
     check_maps,
+    check_model,
     classes_of,
     fill_of,
     probabilities_of,
@@ -69,6 +70,7 @@ def occlude(
     labels: np.ndarray | None = None,
     layer: str | None = None,
     from_logits: bool = False,
+    multi_label: bool = False,
     preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> Occlusion:
@@ -88,7 +90,9 @@ def occlude(
         labels: True classes `(n,)`; None: the class predicted for the whole image.
         layer: Layer whose strongest feature map is summed, strongest by its sum over
             the whole image; None: no activations.
-        from_logits: Whether the model ends in logits; softmax is then applied.
+        from_logits: Whether the model ends in logits; softmax is then applied, or a
+            sigmoid to a single column, which is the second of two classes.
+        multi_label: Whether each column is a probability of its own, a sigmoid's.
         preprocess: NumPy function from occluded images to the model's inputs.
         batch_size: Windows at a time; None: 256 at 32 x 32 pixels, 5 at 224 x 224.
 
@@ -102,17 +106,18 @@ def occlude(
     images = np.asarray(images)
     images = batch_of(images[None] if images.ndim == 3 else images)
     n, height, width, channels = images.shape
+    check_model(model, images, preprocess)
     colour = fill_of(fill, channels)
     rows, columns = (starts(length, size, stride) for length in (height, width))
     read = reader(model, [layer] if layer else (), preprocess)
-    measure = _measurer(read, layer, from_logits, images, size, colour)
+    measure = _measurer(read, layer, from_logits, multi_label, images, size, colour)
 
     # The unchanged image is one more window, which lies below the image.
     each = np.arange(n)
     clean, sums = _measure_all(
         measure, images, each, np.full(n, height), np.zeros(n, int), batch_size
     )
-    classes = classes_of(labels, clean)
+    classes = classes_of(labels, clean, multi_label)
     channel = sums.argmax(axis=1)
 
     index = np.repeat(each, len(rows) * len(columns))
@@ -189,20 +194,20 @@ def pixel_map(
     )
 
 
-def _shares(length, size, stride):
+def _shares(length: int, size: int, stride: int) -> np.ndarray:
     """Share of each window in each pixel's mean, `(length, windows)`."""
     offset = np.arange(length)[:, None] - starts(length, size, stride)
     cover = (offset >= 0) & (offset < size)
     return cover / cover.sum(axis=1, keepdims=True)
 
 
-def _nearest(first, size, length):
+def _nearest(first: np.ndarray, size: int, length: int) -> np.ndarray:
     """Number of the window centred nearest to each pixel; the first of two."""
     centre = first + (size - 1) / 2
     return np.abs(np.arange(length)[:, None] - centre).argmin(axis=1)
 
 
-def _measurer(read, layer, from_logits, images, size, colour):
+def _measurer(read, layer, from_logits, multi_label, images, size, colour):
     """Compile: image numbers and window corners -> probabilities, summed maps."""
     height, width = images.shape[1:3]
     images = tf.constant(images)
@@ -220,7 +225,7 @@ def _measurer(read, layer, from_logits, images, size, colour):
             & covers(lefts, width)[:, None, :, None]
         )
         features, output = read(tf.where(square, colour, tf.gather(images, index)))
-        probabilities = probabilities_of(output, from_logits)
+        probabilities = probabilities_of(output, from_logits, multi_label)
         if layer is None:
             return probabilities, tf.zeros((tf.shape(index)[0], 1))
         check_maps(features[0], layer)

@@ -12,7 +12,6 @@ Figure 2 of Zeiler & Fergus).
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -21,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from allconv.probes import receptive_field
+from allconv.saliency import soundness
 
 # A place in a ranking that no activation has taken: value, index, y, x.
 _NOTHING = (np.float32(-np.inf), np.int32(-1), np.int32(-1), np.int32(-1))
@@ -81,7 +81,7 @@ def top_activations(
     Raises:
         ValueError: If a layer is unknown or has no map or no receptive field, the
             images do not fit the model, there are fewer than `k` activations, or a
-            weight, pixel or activation is NaN.
+            weight, pixel or activation is not finite.
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
@@ -91,6 +91,7 @@ def top_activations(
             "`k` and `batch_size` should be at least 1. "
             f"Received: k={k}, batch_size={batch_size}"
         )
+    soundness.check_channels_last(model)
     places = receptive_field.locate(model, names)
     fields = [receptive_field.compute(model, name) for name in names]
     for name, place in zip(names, places, strict=True):
@@ -100,9 +101,7 @@ def top_activations(
                 f"{place.tensor.shape}, not (batch, height, width, channels)."
             )
     # On a CPU a fused convolution and rectifier may turn NaN into 0: look before it.
-    for weight in model.weights:
-        if not np.all(np.isfinite(weight)):
-            raise ValueError(f"The weight {weight.path!r} of the model is not finite.")
+    soundness.check_weights(model)
     step = _tracker(keras.Model(model.inputs[0], _wire(places)), k, one_per_image)
 
     rankings = [
@@ -113,13 +112,19 @@ def top_activations(
     with tqdm(total=total, unit="image", disable=not progress) as bar:
         for batch in _batches(images, batch_size, model.inputs[0].shape):
             batch = tf.cast(batch, model.inputs[0].dtype)
-            rankings, nan_in_images, nan_in_maps = step(batch, count, rankings)
-            if nan_in_images or any(nan_in_maps):
+            if not count and tf.reduce_all(
+                tf.math.is_finite(tf.cast(batch, tf.float32))
+            ):
+                soundness.check_finite(model, batch[: soundness.batch_size(model) or 1])
+            rankings, bad_images, bad_maps = step(batch, count, rankings)
+            if bad_images or any(bad_maps):
                 last = f"image {count} to {count + len(batch) - 1}"
-                if nan_in_images:
-                    raise ValueError(f"A pixel of {last} is NaN.")
-                layer = names[nan_in_maps.index(True)]
-                raise ValueError(f"An activation of layer {layer!r}, {last}, is NaN.")
+                if bad_images:
+                    raise ValueError(f"A pixel of {last} is not finite.")
+                layer = names[bad_maps.index(True)]
+                raise ValueError(
+                    f"An activation of layer {layer!r}, {last}, is not finite."
+                )
             count += len(batch)
             bar.update(len(batch))
     if not count:
@@ -216,27 +221,6 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     return cut
 
 
-def save(path: str | Path, tops: dict[str, Top]) -> None:
-    """Write the result of `top_activations` as a compressed npz, without pickle."""
-    arrays = {
-        f"{layer}/{field}": array
-        for layer, top in tops.items()
-        for field, array in top._asdict().items()
-    }
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def load(path: str | Path) -> dict[str, Top]:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        layers = dict.fromkeys(key.rpartition("/")[0] for key in file.files)
-        return {
-            layer: Top(*(file[f"{layer}/{field}"] for field in Top._fields))
-            for layer in layers
-        }
-
-
 def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
     """Batches of images as tensors, each checked against the model's input shape."""
     if isinstance(images, tf.data.Dataset):
@@ -287,8 +271,8 @@ def _tracker(outputs, k, one_per_image):
             _fold(tf.cast(activations, tf.float32), first, ranking, one_per_image)
             for activations, ranking in zip(maps, rankings, strict=True)
         ]
-        nan_in_images = tf.reduce_any(tf.math.is_nan(tf.cast(images, tf.float32)))
-        return [ranking for ranking, _ in folded], nan_in_images, [n for _, n in folded]
+        finite = tf.reduce_all(tf.math.is_finite(tf.cast(images, tf.float32)))
+        return [ranking for ranking, _ in folded], ~finite, [n for _, n in folded]
 
     return step
 
@@ -304,7 +288,7 @@ def _fold(activations, first, ranking, one_per_image):
     batch, height, width, channels = tf.unstack(tf.shape(activations, tf.int64))
     flat = tf.reshape(activations, (batch, height * width, channels))
     peak = tf.transpose(tf.reduce_max(flat, axis=1))
-    nan = tf.reduce_any(tf.math.is_nan(peak))
+    bad = tf.reduce_any(~tf.math.is_finite(peak))
 
     # In order of image: `top_k` ranks equal values by place, here and below.
     image = tf.sort(tf.math.top_k(peak, tf.minimum(k, tf.shape(peak)[1])).indices)
@@ -333,7 +317,7 @@ def _fold(activations, first, ranking, one_per_image):
         new = tf.reshape(new, (channels, -1))
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
-    return [tf.gather(c, order, batch_dims=1) for c in candidates], nan
+    return [tf.gather(c, order, batch_dims=1) for c in candidates], bad
 
 
 def visible(box: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from allconv.saliency import addresses
+from allconv.saliency import addresses, soundness
 
 # Class names of layers and `keras.ops` operations that treat each position by itself
 # at test time. Add the name of a custom class here to have it passed through.
@@ -122,6 +122,7 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
     Raises:
         ValueError: If a name is unknown, ambiguous, or the model has no graph.
     """
+    soundness.check_channels_last(model)
     graph = _graph(model)
     pixel = ReceptiveField((0, 0), (1, 1), (1, 1))
     image = graph.inputs[0].shape[1:3]
@@ -129,7 +130,7 @@ def locate(model: keras.Model, layers: list[str]) -> list[Place]:
     return [_only(name, places) for name in layers]
 
 
-def _only(address, places):
+def _only(address: str, places: list[Place]) -> Place:
     """The one place that an address names."""
     name, _ = addresses.parse(address)
     known = list(dict.fromkeys(place.path for place in places))
@@ -144,7 +145,7 @@ def _only(address, places):
     return addresses.pick(address, calls)
 
 
-def _graph(model):
+def _graph(model: keras.Model) -> keras.Model:
     """The model as a functional graph over one image input."""
     inputs = getattr(model, "inputs", None)
     if not inputs:
@@ -188,7 +189,7 @@ def _walk(graph, fields, image, prefix="", nesting=()) -> Iterator[Place]:
             yield Place(path, node.outputs[0], nesting, leaving[0])
 
 
-def _union(fields, node, path):
+def _union(fields: list, node, path: str) -> ReceptiveField | str:
     """The smallest field that holds those of all inputs of a node."""
     for field in fields:
         if isinstance(field, str) or 0 in field.stride:
@@ -204,15 +205,13 @@ def _union(fields, node, path):
     return _field(start, end - start, fields[0].stride)
 
 
-def _propagate(layer, node, field, path, image):
+def _propagate(layer, node, field, path: str, image) -> ReceptiveField | str:
     """Field of a layer's output, from that of its input."""
     if isinstance(field, str):
         return field
     names = {cls.__name__ for cls in type(layer).__mro__}
     shape = node.input_tensors[0].shape
     refusal = f"{path!r} ({type(layer).__name__}) has no rule."
-    if getattr(layer, "data_format", None) == "channels_first":
-        return refusal + " Channels should come last."
     if names & _ALONG_CHANNELS:
         return field if layer.axis in (-1, len(shape) - 1, [-1]) else refusal
     if names & POINTWISE:
@@ -246,14 +245,14 @@ def _propagate(layer, node, field, path, image):
     return _window(field, extent, layer.strides, before)
 
 
-def _same_padding(size, extent, stride):
+def _same_padding(size: int, extent: int, stride: int) -> int:
     """Rows that TensorFlow's 'same' adds; the odd one comes after the image."""
     if stride == 1:
         return extent - 1
     return max((-(-size // stride) - 1) * stride + extent - size, 0)
 
 
-def _window(field, extent, strides, before):
+def _window(field: ReceptiveField, extent, strides, before) -> ReceptiveField:
     """Field after a window of `extent` units that starts `before` units early."""
     start, size, stride = map(np.array, field)
     return _field(

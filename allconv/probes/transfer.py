@@ -19,7 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.probes.features import Preprocess, batch_of, batches, check_finite, reader
+from allconv.core.arrays import batch_of, check_finite
+from allconv.probes.features import Preprocess, batches, reader
 
 PIXELS = "pixels"
 # Times the mean squared length of the centred features.

@@ -1,5 +1,7 @@
 from . import (
     explanation as explanation,
     gallery as gallery,
+    inputs as inputs,
+    microscope as microscope,
     units as units,
 )

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import keras
 import numpy as np
 
 from allconv.core import files
-from allconv.data import datasets
+from allconv.data import datasets, photo
+from allconv.figures import style
 from allconv.figures.maps import rule_comparison
 from allconv.networks import registry, weights
 from allconv.networks.classifier import Classifier
+from allconv.reports import inputs
 from allconv.saliency.explainer import Explainer
 
 
@@ -21,30 +24,32 @@ def read_model(
     name: str,
     weight_file: str | None = None,
     dataset: str = "cifar10",
-    white: float | None = None,
-) -> tuple[keras.Model, Callable, Callable]:
+    preprocess: str | None = None,
+) -> tuple[keras.Model, Callable, Callable, str]:
     """A model with its way from uint8 pixels to inputs, and back for gradients.
 
     Args:
-        name: A network of `registry.NAMES`, or a `.keras` file.
+        name: A network of `registry.NAMES`, or a `.keras` or `.h5` file.
         weight_file: For a network: a weight file; None: the released one.
         dataset: For a network: the set that its released weights were trained on.
-        white: For a `.keras` file, which does not say: the input value of a white
-            pixel, 1 or 255, say.
+        preprocess: For a file: as for `inputs.parse`. None: the file's own layer for
+            it, where it has one.
 
     Returns:
-        `(model, preprocess, pullback)`; see `preprocessing.GCNZCA`.
+        `(model, preprocess, pullback, said)`; see `preprocessing.GCNZCA`. `said` is
+        how pixels become inputs, in words.
 
     Raises:
         ValueError: If the name is neither, the weights are of another network, the file
-            cannot be loaded or needs `white`, or an argument is for the other kind.
+            cannot be loaded or does not say what it takes, or an argument is for the
+            other kind.
         FileNotFoundError: If there is no such file.
     """
     if name in registry.NAMES:
-        if white is not None:
+        if preprocess is not None:
             raise ValueError(
-                f"`white` is for a .keras file; {name} knows its own preprocessing. "
-                f"Received: white={white}"
+                f"`preprocess` is for a .keras file; {name} knows its own. "
+                f"Received: preprocess={preprocess!r}"
             )
         path = weight_file or weights.released(name, dataset)
         classifier = Classifier.load(path)
@@ -52,11 +57,11 @@ def read_model(
             raise ValueError(
                 f"{path} holds {classifier.meta['architecture']}. Received: {name!r}"
             )
-        preprocessor = classifier.preprocessor
-        return classifier.model, preprocessor, preprocessor.pullback
-    if not name.endswith(".keras"):
+        own = classifier.preprocessor
+        return classifier.model, own, own.pullback, type(own).__name__
+    if not name.endswith((".keras", ".h5")):
         raise ValueError(
-            "`model` should be a network that `list` shows or a .keras file. "
+            "`model` should be a network that `list` shows or a .keras or .h5 file. "
             f"Received: {name!r}"
         )
     if weight_file is not None:
@@ -66,25 +71,9 @@ def read_model(
         )
     if not Path(name).is_file():
         raise FileNotFoundError(f"There is no file {name}.")
-    if white is None:
-        raise ValueError(
-            f"{name} does not say what it takes: give `white`, the input value of a "
-            "white pixel, which is 255 where the model scales pixels itself, often 1."
-        )
-    try:
-        # Keras' safe mode refuses files that carry code of their own.
-        model = keras.models.load_model(name, compile=False, safe_mode=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Keras cannot load {name}: {error} A model with classes of its own can be "
-            "explained from Python, by `allconv.saliency.explain`."
-        ) from error
-    factor = white / 255
-    return (
-        model,
-        lambda images: images.astype(np.float32) * np.float32(factor),
-        lambda images, maps: maps * np.float32(factor),
-    )
+    model = inputs.load(name)
+    way, said = inputs.found(model) if preprocess is None else (preprocess, preprocess)
+    return model, *inputs.parse(way), said
 
 
 def read_image(
@@ -92,20 +81,23 @@ def read_image(
     model: keras.Model,
     dataset: str = "cifar10",
     data_dir: str | None = None,
+    fit: str = "crop",
 ) -> np.ndarray:
-    """A test image by its index, or an image file scaled to the model's input.
+    """A test image by its index, or an image file at the size of the model's input.
 
     Args:
-        source: A number, or the path of a file that Pillow reads.
-        model: Its input says how large the image must be.
+        source: A number, or the path of a file that `photo.read` reads.
+        model: Its input says how large the image must be, and whether it is grey.
         dataset: For a number: one of `data.NAMES`.
         data_dir: As in `data.load`.
+        fit: What to do with an image file of another shape; see `photo.read`.
 
     Returns:
-        uint8 array `(1, height, width, 3)`.
+        uint8 array `(1, height, width, channels)`.
 
     Raises:
-        ValueError: If the index is out of range or the file is no image.
+        ValueError: If the index is out of range, the file is no image, or the model
+            takes neither grey nor coloured images.
         FileNotFoundError: If there is no such file.
     """
     if source.lstrip("-").isdecimal():
@@ -120,13 +112,16 @@ def read_image(
         raise FileNotFoundError(
             f"The image should be a file or an index. Received: {source!r}"
         )
-    inputs = getattr(model, "inputs", None)  # a subclassed model has none
-    size = inputs[0].shape[1:3] if inputs and None not in inputs[0].shape[1:3] else None
-    try:
-        image = keras.utils.load_img(source, target_size=size)
-    except OSError as error:
-        raise ValueError(f"{source} is no image that can be read.") from error
-    return np.asarray(image, np.uint8)[None]
+    taken = getattr(model, "inputs", None)  # a subclassed model has none
+    shape = tuple(taken[0].shape[1:]) if taken else (None, None, 3)
+    channels = shape[-1] or 3
+    if len(shape) != 3 or channels not in (1, 3):
+        raise ValueError(
+            f"An image file has 1 channel or 3, and {model.name} takes {shape}: "
+            "explain it from Python, by `allconv.saliency.explain`."
+        )
+    size = None if None in shape[:2] else shape[:2]
+    return photo.read(source, size, channels=channels, fit=fit)[None]
 
 
 def write(
@@ -137,42 +132,54 @@ def write(
     pullback: Callable,
     rule: str,
     settings: dict,
+    *,
+    before_rectifier: bool = False,
     **neuron,
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """Explain one neuron and write `output` (PNG), and beside it `.npz` and `.json`.
 
     Args:
-        output: The picture's path, `.png` or without; its folder is made.
-        pixels: uint8 `(1, height, width, 3)`.
+        output: As for `paths`.
+        pixels: uint8 `(1, height, width, 1 or 3)`.
         model, preprocess, pullback: From `read_model`.
         rule: One of `rules.RULES`.
         settings: What to keep besides: the model's and the image's names.
+        before_rectifier: As for `saliency.explain`.
         **neuron: layer, channel, position, target: as for `saliency.explain`.
 
     Returns:
-        The three paths.
+        The three paths, and what to tell of a map that is not as one expects.
 
     Raises:
-        ValueError: As `saliency.explain`.
+        ValueError: As `saliency.explain` and `paths`.
     """
+    written = paths(output)
     neuron = {k: v for k, v in neuron.items() if v is not None}
     address = dict(neuron)
     layer = address.pop("layer", None)
-    explainer = Explainer(model, rule, layer=layer, image_shape=pixels.shape[1:])
-    inputs = preprocess(pixels)
-    at_inputs, (index,), (activation,) = explainer.explained(inputs, **address)
+    explainer = Explainer(
+        model,
+        rule,
+        layer=layer,
+        before_rectifier=before_rectifier,
+        image_shape=pixels.shape[1:],
+    )
+    at_inputs, (index,), (activation,) = explainer.explained(
+        preprocess(pixels), **address
+    )
     maps = pullback(pixels, at_inputs)
     what = f"class {index[-1]}" if layer is None else f"{layer}, {index[-1]}"
     title = f"{rule}\n{what}: {activation:.3g}"
     figure, limits = rule_comparison(pixels, {title: maps})
 
-    stem = str(output).removesuffix(".png")
-    paths = [Path(stem + suffix) for suffix in (".png", ".npz", ".json")]
     picture, arrays = io.BytesIO(), io.BytesIO()
-    figure.savefig(picture, format="png", dpi=200)
+    with style.defaults():
+        figure.savefig(picture, format="png", dpi=200)
     np.savez_compressed(
         arrays, image=pixels[0], map=maps[0], map_at_inputs=at_inputs[0]
     )
+    contents = [picture.getvalue(), arrays.getvalue()]
+    notes = _notes(at_inputs, float(activation), before_rectifier)
     facts = {
         **settings,
         "rule": rule,
@@ -180,17 +187,74 @@ def write(
         "index": index.tolist(),
         "activation": float(activation),
         "audit": str(explainer.audit),
+        "notes": notes,
         "limit": float(limits.max()),
         "weights_sha256": _digest(model),
+        MARK: [hashlib.sha256(content).hexdigest() for content in contents],
     }
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    for path, content in zip(
-        paths,
-        (picture.getvalue(), arrays.getvalue(), json.dumps(facts, indent=1).encode()),
-        strict=True,
-    ):
+    contents.append(json.dumps(facts, indent=1).encode())
+    written[0].parent.mkdir(parents=True, exist_ok=True)
+    for path, content in zip(written, contents, strict=True):
         files.write_bytes(path, content)
-    return paths
+    return written, notes
+
+
+MARK = "written_sha256"  # of the picture and the arrays, in the JSON beside them
+
+
+def paths(output: str | Path) -> list[Path]:
+    """The three files of an explanation: `.png`, `.npz` and `.json`.
+
+    Args:
+        output: The picture's path, `.png` or without; or a folder, in which the files
+            are called explanation.
+
+    Raises:
+        ValueError: If a file would be hidden, or one is there that was not written by
+            `write`, or was changed since.
+    """
+    text = os.fspath(output)
+    if text and (text.endswith(os.sep) or Path(text).is_dir()):
+        text = str(Path(text) / "explanation")
+    if not Path(text).name or Path(text).name.startswith("."):
+        raise ValueError(
+            "`output` should be a folder or the name of a file that is not hidden. "
+            f"Received: output={os.fspath(output)!r}"
+        )
+    stem = text.removesuffix(".png")
+    found = [Path(stem + suffix) for suffix in (".png", ".npz", ".json")]
+    for path in found:
+        if path.exists() and not _is_ours(path, found):
+            raise ValueError(
+                f"{path} is there and not as `explain` wrote it: choose another name. "
+                f"Received: output={os.fspath(output)!r}"
+            )
+    return found
+
+
+def _is_ours(path: Path, found: list[Path]) -> bool:
+    try:
+        digests = json.loads(found[2].read_text())[MARK]
+        if path == found[2]:
+            return len(digests) == 2
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest == digests[found.index(path)]
+    except (OSError, ValueError, TypeError, LookupError):
+        return False
+
+
+def _notes(maps: np.ndarray, activation: float, before_rectifier: bool) -> list[str]:
+    if maps.any():
+        negative = "Nothing speaks for the neuron: the map is nowhere above 0."
+        return [] if (maps > 0).any() else [negative]
+    if before_rectifier:
+        return ["The map is all zero: no pixel moves the neuron."]
+    if activation == 0:
+        return ["The map is all zero: the neuron is silent (0) at this image."]
+    return [
+        f"The map is all zero though the neuron says {activation:.3g}: it may be at "
+        "its rectifier's ceiling; --before-rectifier explains the value below it."
+    ]
 
 
 def _digest(model: keras.Model) -> str:

@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,14 +24,13 @@ from PIL import Image
 
 from allconv.core import files, runtime
 from allconv.data import datasets
-from allconv.figures import maps, runs
+from allconv.figures import maps, runs, style
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
 from allconv.reports.units import RULES, Units, convolutions, look
 from allconv.results import tables
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "drawn shapes"}
 SIDE, COLUMNS = 3, 16  # of a unit's patches; of units in a sheet
 # Lossless pictures of all colours would double the file for steps that no eye can see.
 COLOURS = 63  # steps from 0 to 1 of a channel of a picture
@@ -49,7 +49,7 @@ def write(
     """Write the page.
 
     The images are the test set that the network was trained for or, where that is not
-    on this machine, drawn shapes; the page says which.
+    on this machine, synthetic shapes; the page says which.
 
     Args:
         path: The HTML file; its folder is made.
@@ -72,14 +72,22 @@ def write(
             f"`layers` should be convolutions: {', '.join(known)}. Received: {others}"
         )
     shown = dataset if datasets.is_cached(dataset, data_dir) else "shapes"
+    sides = classifier.model.input_shape[1:3]
+    if shown != dataset and sides not in ((datasets.SIZE,) * 2, (None, None)):
+        raise ValueError(
+            f"There is no data set {dataset}, and no other has images of {sides[0]} x "
+            f"{sides[1]}: name its place as it was when the network was trained."
+        )
     _, (images, labels) = datasets.load(shown, data_dir)
-    scripts = [_json("classes-data", datasets.CLASS_NAMES[shown])]
+    scripts = [_json("classes-data", datasets.class_names(shown))]
     for units in look(classifier, images, layers, SIDE**2, progress=progress):
         scripts.append(layer_data(classifier, units, labels))
     parts = {
         "title": "Inside a convolutional network",
         "lead": _lead(classifier.meta, shown, len(images)),
-        "tables": "\n".join(_table(name, records) for name in tables.TABLES),
+        "tables": "\n".join(
+            _table(name, records) for name in _tables(dataset, records)
+        ),
         "runs": _runs(records),
         "foot": _foot(),
         "data": "\n".join(scripts),
@@ -128,6 +136,12 @@ def rgba(tiles: np.ndarray) -> np.ndarray:
     return np.concatenate([colours, np.where(beyond, 0, 255).astype(np.uint8)], -1)
 
 
+def class_names(meta: dict) -> list[str]:
+    """The names of the classes that a weight file's network tells apart."""
+    own = meta.get("class_names")
+    return list(own) if own else datasets.CLASS_NAMES[meta["dataset"]]
+
+
 def layer_data(classifier: Classifier, units: Units, labels: np.ndarray) -> str:
     """All that the page shows of one layer, as a JSON script element."""
     model, top = classifier.model, units.top
@@ -135,7 +149,7 @@ def layer_data(classifier: Classifier, units: Units, labels: np.ndarray) -> str:
     rows, columns, count = layer.output.shape[1:]
     height, width = units.pictures.shape[2:4]
     image = model.input_shape[1:3]
-    names = datasets.CLASS_NAMES[classifier.meta["dataset"]]
+    names = class_names(classifier.meta)
     scores = units.layer == convolutions(model)[-1] and count == len(names)
     kernel, stride = " × ".join(map(str, layer.kernel_size)), layer.strides[0]
     pictures = np.round(COLOURS * units.pictures) / COLOURS
@@ -191,7 +205,8 @@ def _webp(picture: np.ndarray) -> str:
 def _svg(figure: Figure, alt: str, kind: str) -> str:
     """An image element of a figure, drawn by lines."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with style.defaults():
+        figure.savefig(file, format="svg", metadata={"Date": None})
     uri = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
     return f'<img class="{kind}" loading="lazy" alt="{html.escape(alt)}" src="{uri}">'
 
@@ -199,7 +214,7 @@ def _svg(figure: Figure, alt: str, kind: str) -> str:
 def _lead(meta: dict, shown: str, count: int) -> str:
     """What the network is, how good it is, and which images it is shown."""
     said = {k: html.escape(str(v)) for k, v in meta.items()}
-    trained = html.escape(TITLES[meta["dataset"]])
+    trained = html.escape(datasets.title(meta["dataset"]))
     text = f"<p>The network <code>{said['architecture']}</code>, trained on {trained}"
     if "preset" in meta:
         text += f" by the recipe <code>{said['preset']}</code>, seed {said['seed']}"
@@ -213,9 +228,17 @@ def _lead(meta: dict, shown: str, count: int) -> str:
     if shown != meta["dataset"]:
         text += (
             f'<p class="notice">{trained} was not on the machine that made this page: '
-            "the images are drawn shapes, which the network has never seen.</p>"
+            "the images are synthetic shapes, which the network has never seen.</p>"
         )
     return text
+
+
+def _tables(dataset: str, records: list[dict]) -> list[str]:
+    """The tables of the papers, or that of your own data set."""
+    if dataset in datasets.NAMES:
+        return list(tables.TABLES)
+    mine = any(record["preset"]["dataset"] == dataset for record in records)
+    return [dataset] if mine else []
 
 
 def _table(name: str, records: list[dict]) -> str:
@@ -231,7 +254,7 @@ def _table(name: str, records: list[dict]) -> str:
         f'<th scope="col"{"" if i < 2 else " class=right"}>{html.escape(column)}</th>'
         for i, column in enumerate(tables.COLUMNS)
     )
-    title = tables.title(name)
+    title = tables.title(name, records)
     table = (
         f"<table><caption>{html.escape(title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>"
@@ -264,7 +287,9 @@ def _runs(records: list[dict]) -> str:
             alike.setdefault(key, {})[_label(record)] = (epochs, values)
     out = []
     for (dataset, augmentation, epochs), curves in sorted(alike.items()):
-        title = f"{TITLES[dataset]}, {epochs} epochs, augmentation: {augmentation}"
+        title = (
+            f"{datasets.title(dataset)}, {epochs} epochs, augmentation: {augmentation}"
+        )
         alt = f"Test accuracy over epochs: {title}: {', '.join(curves)}"
         figure = _svg(runs.learning_curves(curves), alt, "curves")
         out.append(f"<h3>{html.escape(title)}</h3>{_scrolled(figure, title)}")
@@ -282,7 +307,9 @@ def _run(record: dict) -> str:
     if curves:
         figure = runs.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
-    names = datasets.CLASS_NAMES[record["preset"]["dataset"]]
+    names = datasets.CLASS_NAMES.get(record["preset"]["dataset"], ())
+    if len(names) != len(record["confusion"]):
+        names = [str(i) for i in range(len(record["confusion"]))]
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = runs.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
@@ -294,7 +321,8 @@ def _run(record: dict) -> str:
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '
         f"{record['error']:.2f} % ({record['wrong']:,} of {record['n']:,}), "
-        f"{epochs} epoch{'s' * (epochs != 1)}, {record['minutes']:.0f} minutes"
+        f"{html.escape(str(epochs))} epoch{'s' * (epochs != 1)}, "
+        f"{record['minutes']:.0f} minutes"
         f'</summary><div class="figures">{pictures}</div></details>'
     )
 
@@ -304,7 +332,7 @@ def _label(record: dict) -> str:
 
 
 def _curve(record: dict, key: str) -> tuple[list[int], list[float]]:
-    rows = [row for row in record["history"] if key in row]
+    rows = [row for row in record["history"] if math.isfinite(row.get(key, math.nan))]
     return [row["epoch"] for row in rows], [100 * row[key] for row in rows]
 
 

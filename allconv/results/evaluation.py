@@ -15,7 +15,7 @@ class Evaluation:
 
     Attributes:
         confusion: int64 `(classes, classes)`: rows are true, columns predicted.
-        loss: Mean cross-entropy, nats; nan where outputs were not finite.
+        loss: Mean cross-entropy, nats.
         calibration_error: Expected calibration error over 15 equal bins of the
             largest probability, from 0 to 1 (Guo et al., 2017).
     """
@@ -51,7 +51,8 @@ def evaluate(
     """Run a classifier over preprocessed images.
 
     Args:
-        model: Gives logits or probabilities `(n, classes)`.
+        model: Gives logits or probabilities `(n, classes)`; of two classes also one
+            column, of the second: a sigmoid or its logit.
         inputs: What the model takes, `(n, height, width, channels)`, preprocessed.
         labels: Integer labels `(n,)`.
         batch_size: Images a step; bounds the memory.
@@ -60,15 +61,20 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        ValueError: If labels and inputs, or labels and classes, do not fit, or the
-            model has several outputs.
+        ValueError: If labels and inputs, or labels and classes, do not fit, the model
+            has several outputs, weights or values that are not finite, or sigmoids
+            that are classes of their own.
     """
     if len(inputs) != len(labels) or not len(labels):
         raise ValueError(
             "One label for each image is needed, and one image at least. "
             f"Received: {len(inputs)} images, {len(labels)} labels"
         )
+    import tensorflow as tf
+
     from allconv.data.batches import in_order
+    from allconv.saliency.neurons import final
+    from allconv.saliency.soundness import check_finite
 
     batches = in_order(inputs, batch_size=batch_size)
     outputs = model.predict(batches, verbose=0)
@@ -77,17 +83,37 @@ def evaluate(
             "The model should have one output, class scores. "
             f"Received: {model.name} with {len(outputs)} outputs"
         )
-    return score(outputs, labels)
+    first = tf.nest.map_structure(lambda x: x[:1], next(iter(batches)))
+    check_finite(model, first)
+    if outputs.ndim != 2 or _are_shares(outputs):
+        return score(outputs, labels)
+    spec = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), first)
+    traced = tf.function(lambda x: model(x, training=False), autograph=False)
+    sigmoid = final(traced.get_concrete_function(spec).outputs[0]).type == "Sigmoid"
+    if sigmoid and outputs.shape[1] > 1:
+        raise ValueError(
+            f"{model.name} ends in {outputs.shape[1]} sigmoids, each a probability of "
+            "its own: use `score`, one column at a time, with from_logits=False."
+        )
+    return score(outputs, labels, from_logits=not sigmoid)
 
 
-def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
+def score(
+    outputs: np.ndarray, labels: np.ndarray, *, from_logits: bool | None = None
+) -> Evaluation:
     """An `Evaluation` from logits or probabilities `(n, classes)` and labels `(n,)`.
 
-    Outputs that are not negative and add up to 1, to 0.01 at most as half precision has
-    it, are probabilities.
+    Args:
+        outputs: One column is that of the second of two classes.
+        labels: Integers. Of several labels an image, one column is scored at a time:
+            `score(outputs[:, [3]], labels[:, 3], from_logits=False)`.
+        from_logits: Whether `outputs` are logits. None: those that are not negative and
+            add up to 1, to 0.01 at most as half precision has it, are probabilities;
+            one column does not show it and has to be told.
 
     Raises:
-        ValueError: If the outputs are of another shape, or the labels no such integers.
+        ValueError: If the outputs are of another shape or not finite, the labels no
+            such integers, or one column comes without `from_logits`.
     """
     outputs, labels = np.asarray(outputs), np.asarray(labels)
     if outputs.ndim != 2 or not outputs.size:
@@ -95,10 +121,20 @@ def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
             "Outputs should have shape (n, classes), of one image at least. "
             f"Received: {outputs.shape}"
         )
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            "Outputs should be finite. Received: NaN or infinity in row "
+            f"{bad[0]} ({len(bad)} of {len(outputs)} rows)"
+        )
+    if outputs.shape[1] == 1:
+        outputs = _two_classes(outputs.astype(np.float64), from_logits)
+        from_logits = False
     classes = outputs.shape[1]
     if labels.shape != outputs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"Labels should be {len(outputs)} integers, one for each image. "
+            f"Labels should be {len(outputs)} integers, one for each image; of several "
+            "labels an image, score one column at a time. "
             f"Received: {labels.dtype}, {labels.shape}"
         )
     if labels.min() < 0 or labels.max() >= classes:
@@ -106,7 +142,7 @@ def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
             f"Labels should be from 0 to {classes - 1}, since the model has {classes} "
             f"classes. Received: labels from {labels.min()} to {labels.max()}"
         )
-    probabilities = _probabilities(outputs.astype(np.float64))
+    probabilities = _probabilities(outputs.astype(np.float64), from_logits)
     predicted = outputs.argmax(axis=1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
@@ -116,14 +152,34 @@ def score(outputs: np.ndarray, labels: np.ndarray) -> Evaluation:
     return Evaluation(confusion, loss, _calibration_error(probabilities, right))
 
 
-def _probabilities(outputs: np.ndarray) -> np.ndarray:
-    are_probabilities = (outputs >= 0).all() and np.allclose(
-        outputs.sum(axis=1), 1, rtol=0, atol=1e-2
-    )
-    if are_probabilities:
+def _two_classes(outputs: np.ndarray, from_logits: bool | None) -> np.ndarray:
+    """Probabilities `(n, 2)` from the one column of the second class."""
+    if from_logits is None:
+        raise ValueError(
+            "One column may hold probabilities or logits of the second of two classes: "
+            "pass `from_logits`. Received: from_logits=None"
+        )
+    if from_logits:
+        both = np.concatenate([outputs, -outputs], axis=1)
+        return np.exp(-np.logaddexp(0, both))
+    if outputs.min() < 0 or outputs.max() > 1:
+        raise ValueError(
+            "Probabilities should be from 0 to 1. "
+            f"Received: {outputs.min():.3g} to {outputs.max():.3g}"
+        )
+    return np.concatenate([1 - outputs, outputs], axis=1)
+
+
+def _probabilities(outputs: np.ndarray, from_logits: bool | None) -> np.ndarray:
+    if _are_shares(outputs) if from_logits is None else not from_logits:
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _are_shares(outputs: np.ndarray) -> bool:
+    sums = outputs.sum(axis=1)
+    return bool((outputs >= 0).all() and np.allclose(sums, 1, rtol=0, atol=1e-2))
 
 
 def _calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:

@@ -61,11 +61,6 @@ TABLE_3_PARAMETERS = {
 }
 
 # Error in %: All-CNN-C and the methods it is compared with.
-CIFAR10 = _numbers(f"{ALL_CNN}, Table 4", {"all_cnn_c": 9.08}) | _numbers(
-    f"{ALL_CNN}, Table 4",
-    {"Maxout": 11.68, "Network in Network": 10.41, "Deeply Supervised": 9.69},
-    confirmed=False,
-)
 CIFAR10_AUGMENTED = _numbers(f"{ALL_CNN}, Table 4", {"all_cnn_c": 7.25}) | _numbers(
     f"{ALL_CNN}, Table 4",
     {
@@ -88,11 +83,6 @@ CIFAR100 = _numbers(
         "dasNet": 33.78,
         "all_cnn_c": 33.71,
     },
-    confirmed=False,
-)
-IMAGENET = _numbers(
-    f"{ALL_CNN}, classification of ImageNet",
-    {"all_cnn_b_imagenet": 41.2},
     confirmed=False,
 )
 

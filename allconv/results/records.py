@@ -1,6 +1,74 @@
 """Records of finished runs as text: the evidence for the numbers in the tables."""
 
 import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+from allconv.core.checks import Count, Percent, Span, check_fields
+from allconv.core.disk import DamagedFileError, read_bytes
+from allconv.presets.preset import Preset
+
+Measure = Annotated[float, Span(finite=False)]  # NaN where outputs were not finite
+
+
+class Recipe(TypedDict):
+    """The fields of a `Preset` that every version has."""
+
+    name: str
+    architecture: str
+    dataset: str
+    augmentation: str
+    epochs: Annotated[int, Span(1, 1e6)]
+    hold_out: NotRequired[Count]
+
+
+class Row(TypedDict):
+    """One epoch of a history; the other fields are Keras' own."""
+
+    epoch: Count
+    loss: NotRequired[Measure]
+    accuracy: NotRequired[Measure]
+    val_loss: NotRequired[Measure]
+    val_accuracy: NotRequired[Measure]
+
+
+class Record(TypedDict):
+    """The record of one run, as `record.json` holds it.
+
+    What a run that diverged does not have is not required; of a finished one it is.
+    `altered`: a callback has set weights after an epoch.
+    """
+
+    status: Literal["finished", "diverged"]
+    preset: Recipe
+    seed: Annotated[int, Span(0, 2**31 - 1)]
+    data: dict[str, str]
+    parameters: Count
+    epochs: Count
+    split: NotRequired[Literal["test", "hold_out"]]
+    error: NotRequired[Percent]
+    wrong: NotRequired[Count]
+    n: NotRequired[Annotated[int, Span(1, 2**53)]]
+    loss: NotRequired[Measure]
+    calibration_error: NotRequired[Measure]
+    per_class: NotRequired[list[Percent | None]]
+    confusion: NotRequired[list[list[Count]]]
+    minutes: Annotated[float, Span(0, 1e9)]
+    history: list[Row]
+    environment: dict[str, str | int | None]
+    altered: NotRequired[bool]
+    commit: str | None
+    date: str
+    state_sha256: str
+
+
+MEASURED = (
+    *("split", "error", "wrong", "n", "loss", "calibration_error"),
+    *("per_class", "confusion"),
+)
+"""Fields of a finished run's record alone."""
 
 
 def to_json(outcome: dict) -> str:
@@ -13,3 +81,53 @@ def to_json(outcome: dict) -> str:
         else:
             lines.append(f' "{key}": {json.dumps(value)}')
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def check(value: object) -> dict:
+    """What JSON gave, if it is a `Record`.
+
+    Raises:
+        ValueError: Naming the field, what it should be and what it is.
+    """
+    check_fields(value, Record)
+    assert isinstance(value, dict)
+    for name, kind in Preset.__annotations__.items():
+        if name in value["preset"]:  # older versions lack some
+            check_fields(value["preset"][name], kind, f"preset.{name}")
+    if value["status"] == "finished":
+        if missing := [key for key in MEASURED if key not in value]:
+            raise ValueError(f"`{missing[0]}` of a finished run is missing.")
+        matrix = value["confusion"]
+        if any(len(row) != len(matrix) for row in matrix):
+            raise ValueError("`confusion` should have as many rows as columns.")
+    return value
+
+
+def from_json(text: str | bytes, source: str | Path = "the text") -> dict:
+    """The `Record` that a text of `to_json` holds.
+
+    Args:
+        text: The JSON document.
+        source: Where it is from, for the message.
+
+    Raises:
+        ValueError: Naming the source and the field, if it is no record.
+    """
+    try:
+        return check(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is no run record: {error}") from error
+
+
+def read(path: str | Path) -> dict:
+    """The `Record` in a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: Naming the file and the field, if it is no record.
+    """
+    try:
+        content = read_bytes(path, largest=2**26)
+    except DamagedFileError as error:
+        raise ValueError(f"{error} It is no run record.") from error
+    return from_json(content, path)

@@ -4,22 +4,32 @@ A cell is the final epoch's error in % on the whole test set, mean ± sample sta
 deviation over seeds. What was not run says so; diverged runs are counted, not dropped.
 """
 
+import csv
+import io
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from allconv.core.checks import check_choice
-from allconv.networks import all_cnn_rows
+from allconv.core.checks import check_choice, nearest
+from allconv.data import datasets
+from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 from allconv.presets import catalogue
 from allconv.presets.preset import complete
 from allconv.results import paper
+from allconv.results.records import read as read_record
 
 COLUMNS = (
     *("network", "recipe", "epochs", "parameters"),
     *("paper error %", "our error %", "n", "diverged", "minutes"),
 )
+
+BRIEF = ("network", "recipe", "epochs", "paper error %", "our error %", "n")
+"""What fits the width of a page."""
+
+# Networks of the other papers' tables: no rows of these; your own ones are.
+OTHERS = (*zfnet_rows.NAMES, *classics_rows.NAMES)
 
 # name -> (title, data set, whether augmented, published errors by network)
 TABLES = {
@@ -47,11 +57,14 @@ class Summary:
         errors: Final errors in %, one a finished run.
         diverged: Number of runs that diverged.
         minutes: Mean minutes of a finished run; None without one.
+        again: Errors in % of further runs of the same seeds, on another machine, say;
+            they are told, and count for nothing else.
     """
 
     errors: tuple[float, ...]
     diverged: int
     minutes: float | None
+    again: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, runs: list[dict]) -> "Summary":
@@ -66,10 +79,12 @@ class Summary:
     def __str__(self) -> str:
         if not self.errors:
             return "diverged" if self.diverged else "not run"
-        mean = f"{statistics.mean(self.errors):.2f}"
-        if len(self.errors) == 1:
-            return mean
-        return f"{mean} ± {statistics.stdev(self.errors):.2f}"
+        text = f"{statistics.mean(self.errors):.2f}"
+        if len(self.errors) > 1:
+            text += f" ± {statistics.stdev(self.errors):.2f}"
+        if self.again:
+            text += f" (again: {', '.join(f'{e:.2f}' for e in self.again)})"
+        return text
 
 
 def read(folder: str | Path) -> list[dict]:
@@ -77,26 +92,14 @@ def read(folder: str | Path) -> list[dict]:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If a file there is no record; names it.
+        ValueError: If a file there is no record; names it and the field.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no folder {folder} of records. Name one with --records."
         )
-    records = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            one = json.loads(path.read_text())
-            one["preset"]["name"], one["preset"]["architecture"], one["seed"]
-            if one["status"] == "finished":
-                one["error"], one["minutes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is no run record ({type(error).__name__}: {error})."
-            ) from error
-        records.append(one)
-    return records
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
 def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
@@ -105,14 +108,25 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     Args:
         records: Of `read`.
         recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
-            record counts if all its fields are the same.
+            record counts if all its fields are the same, and no callback has set other
+            weights in the run.
     """
-    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
-    mine: dict[int, dict] = {}  # by seed
-    for one in records:
-        if complete(one["preset"]) == expected and not expected["hold_out"]:
-            mine.setdefault(one["seed"], one)
+    mine: dict[int, dict] = {}
+    for one in _all_of(records, recipe):
+        mine.setdefault(one["seed"], one)
     return list(mine.values())
+
+
+def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
+    """As `followed`, but each record of a seed that differs from the others."""
+    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
+    mine: list[dict] = []
+    for one in records:
+        counts = complete(one["preset"]) == expected and not expected["hold_out"]
+        counts = counts and not one.get("altered", False)
+        if counts and one not in mine:  # else a copy of a file
+            mine.append(one)
+    return mine
 
 
 def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
@@ -122,20 +136,39 @@ def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
-    return Summary.of(followed(records, recipe))
+    every = _all_of(records, recipe)
+    first = followed(every, recipe)
+    further = [r for r in every if r not in first and r["status"] == "finished"]
+    return replace(Summary.of(first), again=tuple(r["error"] for r in further))
 
 
-def title(name: str) -> str:
-    """What one of `TABLES` is of.
+def title(name: str, records: Iterable[dict] = ()) -> str:
+    """What one of `TABLES`, or the table of your own data set, is of.
+
+    Args:
+        name: A table's, or the path or title of a data set that a record is of.
+        records: Of `read`.
 
     Raises:
         ValueError: If there is none of that name.
     """
-    if name not in TABLES:
+    if name in TABLES:
+        return TABLES[name][0]
+    if _own(name, records) is None:
         raise ValueError(
-            f"There is no table {name!r}. The tables are {', '.join(TABLES)}."
+            f"There is no table {name!r}{nearest(name, TABLES)}. The tables are "
+            f"{', '.join(TABLES)}, and those of your own data sets that have records."
         )
-    return TABLES[name][0]
+    return datasets.title(name)
+
+
+def _own(name: str, records: Iterable[dict]) -> str | None:
+    """The path, as a record has it, of your own data set of that path or title."""
+    for record in records:
+        path = record["preset"]["dataset"]
+        if path not in datasets.NAMES and name in (path, datasets.title(path)):
+            return path
+    return None
 
 
 def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
@@ -144,14 +177,22 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     Every preset has a row, run or not; so has every other recipe that has a record. One
     that has a preset's name and other fields, by an older version, say, is starred.
     """
-    title(name)  # refuses what there is not
-    _, dataset, augmented, published = TABLES[name]
+    title(name, records)  # refuses what there is not
+    dataset: str | None
+    if name in TABLES:
+        _, dataset, augmented, published = TABLES[name]
+    else:
+        dataset, augmented, published = _own(name, records), None, {}
     known = [preset.as_dict() for preset in catalogue.PRESETS.values()]
-    for recipe in (complete(record["preset"]) for record in records):
+    parameters = {}
+    for record in records:
+        recipe = complete(record["preset"])
+        if not _counted(recipe):
+            parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
             known.append(recipe)
     out = []
-    mine = [p for p in known if p["architecture"] in all_cnn_rows.NAMES]
+    mine = [p for p in known if name not in TABLES or p["architecture"] not in OTHERS]
     for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
@@ -165,7 +206,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
             preset["architecture"],
             preset["name"] + "*" * other,
             str(preset["epochs"]),
-            f"{_parameters(preset):,}",
+            f"{_parameters(preset, parameters):,}",
             ""
             if number is None
             else f"{number.value:.2f}{'' if number.confirmed else ' ?'}",
@@ -179,23 +220,53 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
 
 
 def _order(preset: dict) -> tuple:
+    names = (*all_cnn_rows.NAMES, preset["architecture"])
     return (
-        all_cnn_rows.NAMES.index(preset["architecture"]),
+        names.index(preset["architecture"]),
         -preset["epochs"],
         preset["name"],
     )
 
 
-def _parameters(preset: dict) -> int:
+def _counted(preset: dict) -> bool:
+    """Whether `_parameters` is known without a run's record."""
+    ours = preset["architecture"] in all_cnn_rows.NAMES
+    return ours and preset["dataset"] in datasets.NAMES
+
+
+def _parameters(preset: dict, recorded: dict[str, int]) -> int:
     """Weights and biases by arithmetic, so that a table needs no model built."""
+    if not _counted(preset):
+        return recorded[json.dumps(preset, sort_keys=True)]
     classes = 100 if preset["dataset"] == "cifar100" else 10
     return all_cnn_rows.count_parameters(preset["architecture"], classes)
 
 
-def render(table: list[dict[str, str]], style: str = "text") -> str:
-    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`."""
+def render(
+    table: list[dict[str, str]],
+    style: str = "text",
+    columns: Sequence[str] = COLUMNS,
+) -> str:
+    """A table as `"text"`, `"markdown"`, `"latex"` or `"csv"`.
+
+    Args:
+        table: Of `rows`.
+        style: A key of `STYLES`.
+        columns: Of `COLUMNS`, in the order wanted; network and recipe come first.
+
+    Raises:
+        ValueError: If there is no such style or column.
+    """
     check_choice("style", style, STYLES)
-    return STYLES[style]([list(COLUMNS)] + [list(row.values()) for row in table])
+    for column in columns:
+        check_choice("columns", column, COLUMNS)
+    body = [[_plain(row[column]) for column in columns] for row in table]
+    return STYLES[style]([list(columns), *body])
+
+
+def _plain(cell: str) -> str:
+    """Without ends of lines and signs that steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in cell)
 
 
 def _text(lines: list[list[str]]) -> str:
@@ -207,7 +278,7 @@ def _text(lines: list[list[str]]) -> str:
         ).rstrip()
         for line in lines
     )
-    starred = any(line[1].endswith("*") for line in lines)
+    starred = any(cell.endswith("*") for line in lines for cell in line)
     return text + "\n\n* an earlier recipe that had this name" * starred
 
 
@@ -218,23 +289,35 @@ def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
 
 
+def _markdown(lines: list[list[str]]) -> str:
+    signs = str.maketrans({sign: rf"\{sign}" for sign in r"\|`<[]"})
+    return markdown([[cell.translate(signs) for cell in line] for line in lines])
+
+
+_LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    | {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
+
+
 def _latex(lines: list[list[str]]) -> str:
-    body = [
-        " & ".join(
-            cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$")
-            for cell in line
-        )
-        + r" \\"
-        for line in lines
-    ]
-    head = [r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}", r"\hline"]
+    body = [" & ".join(c.translate(_LATEX) for c in line) + r" \\" for line in lines]
+    head = [r"\begin{tabular}{ll" + "r" * (len(lines[0]) - 2) + "}", r"\hline"]
     return "\n".join(
         [*head, body[0], r"\hline", *body[1:], r"\hline", r"\end{tabular}"]
     )
 
 
 def _csv(lines: list[list[str]]) -> str:
-    return "\n".join(",".join(c.replace(",", "") for c in line) for line in lines)
+    """Values that a spreadsheet takes for numbers or texts, none for a formula."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for line in lines:
+        *names, epochs, parameters = line[:4]
+        names = [f"'{n}" if n.startswith(tuple("=+-@")) else n for n in names]
+        writer.writerow([*names, epochs, parameters.replace(",", ""), *line[4:]])
+    return file.getvalue().rstrip("\n")
 
 
-STYLES = {"text": _text, "markdown": markdown, "latex": _latex, "csv": _csv}
+STYLES = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}

@@ -7,11 +7,13 @@ from . import (
     lrp_pass as lrp_pass,
     lrp_rules as lrp_rules,
     neurons as neurons,
+    rectifiers as rectifiers,
     reverse_pass as reverse_pass,
     reverse_steps as reverse_steps,
     rules as rules,
     sanity as sanity,
     similarity as similarity,
+    soundness as soundness,
 )
 from .cam import (
     class_activation_map as class_activation_map,

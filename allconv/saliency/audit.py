@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from allconv.saliency.rules import CONSTANTS, Rule, overrides, signal_input
+from allconv.saliency import rectifiers
+from allconv.saliency.rules import Rule, overrides
 
 # Operations through which a signal passes unchanged in kind: linear in the one input
 # that depends on the image, whatever the others hold.
@@ -20,7 +21,8 @@ _LINEAR = frozenset(
     "StridedSlice Gather GatherV2 GatherNd Tile BroadcastTo ReverseV2 Roll "
     "Pad PadV2 MirrorPad Mean Sum AvgPool AvgPool3D DepthToSpace SpaceToDepth "
     "BatchToSpaceND SpaceToBatchND ResizeBilinear ResizeBicubic ResizeNearestNeighbor "
-    "ImageProjectiveTransformV3 Cumsum MatrixBandPart".split()
+    "ImageProjectiveTransformV3 Cumsum MatrixBandPart TensorListFromTensor "
+    "TensorListStack TensorListGetItem TensorListSetItem TensorListReserve".split()
 )
 # Linear as long as only one of their inputs depends on the image.
 _PRODUCTS = frozenset(
@@ -90,21 +92,24 @@ def inspect(
     """
     carrying = {images.ref()}
     for op in images.graph.get_operations():  # in the order of their making
-        if op.type not in CONSTANTS and any(x.ref() in carrying for x in op.inputs):
+        if op.type not in rectifiers.CONSTANTS and any(
+            x.ref() in carrying for x in op.inputs
+        ):
             carrying.update(y.ref() for y in op.outputs)
     met, todo = set(), [neuron]
     while todo:
         op = todo.pop().op
         if op not in met and op.type != "Placeholder":
             met.add(op)
-            floating = (x for x in op.inputs if x.dtype.is_floating)
-            todo.extend(x for x in floating if x.ref() in carrying)
+            flowing = (x for x in op.inputs if rectifiers.flows(x))
+            todo.extend(x for x in flowing if x.ref() in carrying)
 
+    known = rectifiers.of_graph(images.graph)
     found: dict[str, list] = {}
     for op in images.graph.get_operations():
         if op in met:
             signals = [i for i, x in enumerate(op.inputs) if x.ref() in carrying]
-            found.setdefault(_kind(op, signals, rule), []).append(op)
+            found.setdefault(_kind(op, signals, rule, known), []).append(op)
 
     def names(ops: list[tf.Operation]) -> tuple[str, ...]:
         return tuple(f"{owner(op)} ({op.type})" for op in ops)
@@ -112,14 +117,14 @@ def inspect(
     # The steps of one unit, such as relu then clip in ReLU(max_value=3), count once.
     units: list[list[tf.Operation]] = []
     for op in found.get("rectifier", []):
-        below = op.inputs[signal_input(op)].op
+        below = op.inputs[known[op.name].index].op
         while below.type in ("Cast", "Identity"):
             below = below.inputs[0].op
         if units and below is units[-1][-1] and owner(op) == owner(below):
             units[-1].append(op)
         else:
             units.append([op])
-    expected = overrides(rule)
+    expected = overrides(rule, joins=True)
     treated = [
         unit[0]
         for unit in units
@@ -135,13 +140,18 @@ def inspect(
     )
 
 
-def _kind(op: tf.Operation, signals: list[int], rule: Rule) -> str:
+def _kind(
+    op: tf.Operation,
+    signals: list[int],
+    rule: Rule,
+    known: dict[str, rectifiers.Rectifier],
+) -> str:
     """`signals` are the inputs of `op` that depend on the images."""
-    if _gradient_name(op) not in (None, overrides(rule).get(op.type)):
+    if _gradient_name(op) not in (None, overrides(rule, joins=True).get(op.type)):
         return "untouched"  # tf.custom_gradient: rules inside it would be bypassed
-    if signal_input(op) is not None:
-        return "rectifier"
-    if not all(op.inputs[i].dtype.is_floating for i in signals):
+    if op.name in known:
+        return "step" if known[op.name].passes else "rectifier"
+    if not all(rectifiers.flows(op.inputs[i]) for i in signals):
         return "untouched"  # such as cast(x > 0): a mask, which has no slope
     if op.type == "MaxPool" or (op.type in _POOLS and rule.pool == "switch"):
         return "pool"

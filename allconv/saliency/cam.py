@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import GlobalAveragePooling2D
 
-from allconv.probes.features import batch_of
+from allconv.core.arrays import batch_of
 from allconv.saliency.explainer import guided_backprop
 from allconv.saliency.neurons import (
     Call,

@@ -13,13 +13,13 @@ are those of Springenberg et al. (2015), in their section on deconvolution.
     print(explainer.audit)                                 # 6 of 6 rectifiers guided
 """
 
-import functools
 import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.saliency import rectifiers
 from allconv.saliency.audit import Audit, inspect
 from allconv.saliency.neurons import (
     Channels,
@@ -31,11 +31,19 @@ from allconv.saliency.neurons import (
     logits,
     observed,
     one_hot,
-    owner,
+    owners,
     place,
     positions_of,
 )
 from allconv.saliency.rules import RULES, Rule, overrides
+from allconv.saliency.soundness import (
+    batch_size as fixed_batch,
+    check_channels_last,
+    check_finite,
+    check_weights,
+)
+
+SCALES = (2.0**14, 2.0**7, 1.0)  # of signals in half precision: powers of two are exact
 
 
 def explain(
@@ -68,6 +76,8 @@ def explain(
         position: `(row, column)` of the neuron, one for all or one per image;
             `"max"`: the channel's maximum; `"all"`: the sum over all positions.
         target: Without `layer`: the class, as for `channel`; None: the predicted one.
+            A single output is a sigmoid, or its logit: class 1 is the output itself,
+            which None stands for, class 0 the logit with the other sign.
         before_rectifier: Whether to take the value before the layer's own rectifier.
         seed: `"one"`: the neuron counts 1. `"activation"`: it counts its activation, as
             in Zeiler & Fergus (2014).
@@ -164,12 +174,19 @@ class Explainer:
         self.image_shape = _image_shape(model, image_shape)
         self.audit: Audit
         self.neurons: tuple[int, ...]
+        self._sound = False  # until all layers have been looked at
+        scopes = (layer.compute_dtype for layer in model._flatten_layers())
+        # Half precision loses what is below 6e-8 on the way down, in deep networks all.
+        self._scales = SCALES if "float16" in scopes else (1.0,)
+        check_weights(model)
+        n = fixed_batch(model)
         self._traced = tf.function(
             self._trace,
             input_signature=[
-                tf.TensorSpec((None, *self.image_shape), tf.float32, "images"),
-                tf.TensorSpec((None,), tf.int32, "channel"),
-                tf.TensorSpec((None,), tf.int32, "position"),
+                tf.TensorSpec((n, *self.image_shape), tf.float32, "images"),
+                tf.TensorSpec((n,), tf.int32, "channel"),
+                tf.TensorSpec((n,), tf.int32, "position"),
+                tf.TensorSpec((), tf.float32, "scale"),
             ],
             autograph=False,
         ).get_concrete_function()
@@ -219,48 +236,74 @@ class Explainer:
                 f"layer, use `channel`. Received: target={target!r}, "
                 f"channel={channel!r}, layer={self.layer!r}"
             )
+        if self._single and target is None:
+            channels_of("channel", channel, len(images), 1)
+            target, channel = 1, None
         name, channel = ("channel", channel) if target is None else ("target", target)
         channel = channels_of(name, channel, len(images), self.neurons[-1])
         position = positions_of(position, len(images), self.neurons[:-1])
         maps = np.empty(images.shape, np.float32)
         index = np.empty(len(images), int)
         activation = np.empty(len(images), np.float32)
-        for start in range(0, len(images), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            maps[batch], index[batch], activation[batch] = self._traced(
-                *map(tf.constant, (images[batch], channel[batch], position[batch]))
-            )
+        fixed = fixed_batch(self.model)
+        size = fixed or self.batch_size
+        for start in range(0, len(images), size):
+            batch = slice(start, start + size)
+            given = [images[batch], channel[batch], position[batch]]
+            count = len(given[0])
+            if fixed and count < fixed:  # the last image again and again
+                given = [np.take(a, range(fixed), 0, mode="clip") for a in given]
+            if not self._sound:
+                first = tf.constant(given[0][: fixed or 1])
+                check_finite(self.model, _like_inputs_of(self.model, first))
+                self._sound = True
+            for scale in self._scales:
+                found = self._traced(*map(tf.constant, (*given, np.float32(scale))))
+                found = [part[:count].numpy() for part in found]
+                if all(np.isfinite(found[i]).all() for i in (0, 2)):
+                    break
+            else:
+                check_finite(self.model, _like_inputs_of(self.model, given[0]))
+                raise ValueError(
+                    f"Maps of {self.model.name} are not finite, though its layers' "
+                    "outputs are: its gradients are too large."
+                )
+            maps[batch], index[batch], activation[batch] = found
         index = np.stack(np.unravel_index(index, self.neurons), axis=-1)
         return maps, index, activation
 
-    def _trace(self, images, channel, position):
-        graph = images.graph
-        with (
-            observed(self.model) as calls,
-            inlined_functions(),
-            keras.StatelessScope(),  # nothing the call computes stays in the model
-            graph.gradient_override_map(overrides(self.rule)),
-        ):
-            output = self.model(_like_inputs_of(self.model, images), training=False)
-        made_by = functools.partial(owner, calls)
+    def _trace(self, images, channel, position, scale):
+        for joins in (False, True):
+            calls, output = self._call(images, overrides(self.rule, joins))
+            units = rectifiers.find(images)
+            if not overrides(self.rule) or not rectifiers.joined(units, images.graph):
+                break  # else once more: their gradients have to be in place before
+        made_by = owners(calls)
         if self.layer is None:
             neurons = logits(output)
         else:
             neurons = layer_output(self.model, self.layer, calls)
         if self.before_rectifier:
             neurons = below_rectifier(neurons, self.layer, made_by)
+        if self.layer is not None or len(neurons.shape) > 2:
+            check_channels_last(self.model)
         if len(neurons.shape) < 2 or None in neurons.shape[1:]:
             raise ValueError(
                 "Neurons are in an output (n, ..., channels) of known size. "
                 f"{place(self.layer)} has shape {neurons.shape}"
             )
+        self._single = self.layer is None and neurons.shape[-1] == 1
+        if self._single:  # against the class, and for it
+            neurons = tf.concat([-neurons, neurons], axis=-1)
         self.neurons = tuple(neurons.shape[1:])
         self.audit = inspect(images, neurons, self.rule, made_by)
-        whole = inspect(images, tf.nest.flatten(output)[0], self.rule, made_by)
-        self._check_audit(whole)
+        if not self.audit.rectifiers and not self.audit.untouched:
+            self._check_rectified(images, output, made_by)
+        self._check_untouched()
 
         mask = one_hot(neurons, channel, position)
         seeds = mask * neurons if self.seed == "activation" else mask
+        seeds *= tf.cast(scale, seeds.dtype)
         (maps,) = tf.gradients(neurons, images, grad_ys=seeds)
         if maps is None:
             raise ValueError(f"{place(self.layer)} does not depend on the images.")
@@ -268,23 +311,36 @@ class Explainer:
         chosen = tf.reshape(mask, (n, count))
         spoken = tf.cast(chosen * tf.reshape(neurons, (n, count)), tf.float32)
         activation = tf.reduce_sum(spoken, axis=1)
-        return maps, tf.argmax(chosen, axis=1), activation
+        return maps / scale, tf.argmax(chosen, axis=1), activation
 
-    def _check_audit(self, whole: Audit) -> None:
-        if not overrides(self.rule) or not self.strict:
+    def _call(self, images, gradients):
+        with (
+            observed(self.model) as calls,
+            inlined_functions(),
+            keras.StatelessScope(),  # nothing the call computes stays in the model
+            images.graph.gradient_override_map(gradients),
+        ):
+            output = self.model(_like_inputs_of(self.model, images), training=False)
+        return calls, output
+
+    def _check_untouched(self) -> None:
+        if not overrides(self.rule) or not self.strict or not self.audit.untouched:
             return  # plain gradients say something of everything
-        name = self.rule.name
-        if self.audit.untouched:
+        names = self.audit.untouched
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ValueError(
+            "Use the rule 'backprop', or pass `strict=False` for the plain gradient, "
+            f"where {self.rule.name} says nothing of {', '.join(names[:3])}{more}."
+        )
+
+    def _check_rectified(self, images, output, made_by) -> None:
+        if not overrides(self.rule) or not self.strict or self.rule.pool != "switch":
+            return
+        whole = inspect(images, tf.nest.flatten(output)[0], self.rule, made_by)
+        if not whole.rectifiers:
             raise ValueError(
-                f"The rule {name} says nothing of {', '.join(self.audit.untouched)}. "
-                "Pass `strict=False` to use the plain gradient there, or the rule "
-                "'backprop'."
-            )
-        nothing = not self.audit.rectifiers and not whole.rectifiers
-        if nothing and self.rule.pool == "switch":
-            raise ValueError(
-                f"{self.model.name} has no rectifier, so that the rule {name} would be "
-                "plain backprop. Use the rule 'backprop'."
+                f"{self.model.name} has no rectifier, so that the rule "
+                f"{self.rule.name} would be plain backprop. Use the rule 'backprop'."
             )
 
 

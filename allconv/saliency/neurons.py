@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.saliency import addresses
-from allconv.saliency.rules import signal_input
+from allconv.saliency import addresses, rectifiers
 
 # Of the neurons that are explained, one for all images or one for each.
 Channels = int | Sequence[int] | np.ndarray | None
@@ -90,11 +89,18 @@ def paths(layer: keras.Layer, above: str = "") -> Iterator[tuple[str, keras.Laye
             yield from paths(part, f"{above}{part.name}/")
 
 
-def owner(calls: list[Call], op: tf.Operation) -> str:
-    """The path of the innermost layer that made an operation."""
-    index = {op.name: i for i, op in enumerate(op.graph.get_operations())}[op.name]
-    around = [call for call in calls if call.first <= index < call.last]
-    return min(around, key=lambda c: c.last - c.first).path if around else op.name
+def owners(calls: list[Call]) -> Callable[[tf.Operation], str]:
+    """From an operation to the path of the innermost layer that made it."""
+    places: dict[str, int] = {}
+
+    def owner(op: tf.Operation) -> str:
+        if op.name not in places:
+            places.update((o.name, i) for i, o in enumerate(op.graph.get_operations()))
+        index = places[op.name]
+        around = [call for call in calls if call.first <= index < call.last]
+        return min(around, key=lambda c: c.last - c.first).path if around else op.name
+
+    return owner
 
 
 def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tensor:
@@ -114,8 +120,6 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
             f"{model.name} has {len(layers)} layers named {name!r}. {way_out}"
         )
     (layer,) = layers.values()
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise ValueError(f"The layer {name!r} has its channels first.")
     outputs = [call.output for call in calls if call.layer is layer]
     if not outputs:
         raise ValueError(f"The layer {name!r} is not called by {model.name}.")
@@ -125,39 +129,55 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
     return output
 
 
+def final(output: tf.Tensor) -> tf.Operation:
+    """The operation that made a model's output, casts and changes of shape apart."""
+    op = output.op
+    while op.type in ("Identity", "Cast", "Reshape", "Squeeze", "Transpose"):
+        op = op.inputs[0].op
+    return op
+
+
 def logits(output: tf.Tensor) -> tf.Tensor:
     """The input of the softmax or sigmoid at a model's end; else the output itself."""
     if not tf.is_tensor(output):
         raise ValueError("The model has several outputs: choose a neuron by `layer`.")
-    tensor, moved = output, False
-    while tensor.op.type in ("Identity", "Cast", "Reshape", "Squeeze", "Transpose"):
-        moved |= tensor.op.type == "Transpose"
-        tensor = tensor.op.inputs[0]
-    if tensor.op.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+    end = final(output)
+    if end.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return output
-    if moved:
+    # What stands behind it, such as Flatten, numbers the neurons: it is kept.
+    tensor, behind = output, []
+    while tensor.op is not end:
+        behind.append(tensor.op)
+        tensor = tensor.op.inputs[0]
+    if any(op.type == "Transpose" for op in behind):
         raise ValueError(
             "The model ends in a softmax over another axis than the last: choose the "
             "neuron by `layer`."
         )
-    return tensor.op.inputs[0]
+    below = end.inputs[0]
+    if any(op.type in ("Reshape", "Squeeze") for op in behind):
+        below = tf.ensure_shape(tf.reshape(below, tf.shape(output)), output.shape)
+    return below
 
 
 def below_rectifier(
     neurons: tf.Tensor, layer: str | None, owner: Callable[[tf.Operation], str]
 ) -> tf.Tensor:
-    """The input of the rectifier that a layer ends in; `owner` as for `audit.audit`."""
+    """The input of the rectifier that a layer ends in; `owner` as for `audit.inspect`.
+
+    The rectifiers of the graph are those that `rectifiers.find` found.
+    """
     tensor = neurons
     while tensor.op.type in ("Identity", "Cast"):
         tensor = tensor.op.inputs[0]
-    if signal_input(tensor.op) is None:
+    if rectifiers.of(tensor.op) is None:
         raise ValueError(
             f"{place(layer)} does not end in a rectifier: its output is what "
             "`before_rectifier` asks for, leave that out."
         )
     own = owner(tensor.op)  # whose steps, such as relu then clip, are one rectifier
-    while (index := signal_input(tensor.op)) is not None and owner(tensor.op) == own:
-        tensor = tensor.op.inputs[index]
+    while (unit := rectifiers.of(tensor.op)) and owner(tensor.op) == own:
+        tensor = tensor.op.inputs[unit.index] if unit.source is None else unit.source
     return tensor
 
 

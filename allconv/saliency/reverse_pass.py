@@ -25,7 +25,7 @@ import numpy as np
 from keras import layers
 
 from allconv.core.checks import check_choice
-from allconv.saliency import addresses, reverse_steps
+from allconv.saliency import addresses, reverse_steps, soundness
 from allconv.saliency.neurons import place
 
 # Which masks a rule applies at a rectifier: (where it was active, where R > 0).
@@ -76,6 +76,11 @@ def reverse(
     activations = _check_images(model, np.asarray(images))
     for step in chain:
         activations = step.up(activations)
+        if not np.isfinite(activations).all():
+            raise ValueError(
+                f"{model.name} gives values that are not finite: its "
+                f"{type(step).__name__} {chain.index(step)} steps from the images."
+            )
     where = position if isinstance(position, str) else tuple(position)
     _check_neuron(activations.shape[1:], channel, where)
     signal = _one_hot(activations, channel, where)
@@ -148,6 +153,8 @@ def _up_to(model, layer, before_rectifier, *options) -> list:
         raise ValueError(
             f"{model.name} has no weights yet: build it, or call it on images, first."
         )
+    soundness.check_channels_last(model)
+    soundness.check_weights(model)
     rows = list(_rows(model, *options))
     if len(model.outputs) > 1:
         raise ValueError(f"{model.name} has several outputs. Use `explainer`.")
@@ -200,8 +207,11 @@ def _steps(layer, masks, pool, dead_windows) -> list:
     """The steps of one layer; what a derived class computes cannot be known."""
     if type(layer).__module__.split(".")[0] not in ("keras", "allconv"):
         raise ValueError(_no_step(layer))
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise ValueError(f"The layer {layer.name!r} has its channels first.")
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise ValueError(
+            f"The layer {layer.name!r} is quantised ({layer.quantization_mode}): its "
+            "kernel holds no weights to multiply with. Use `explainer`."
+        )
     match layer:
         case layers.InputLayer() | layers.Dropout() | layers.SpatialDropout2D():
             return []

@@ -9,8 +9,11 @@ Maps are float32 arrays `(n, height, width, channels)`, vectors `(n, units)`.
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+
+Pair = tuple[int, int]  # down, across
 
 
 class Window:
@@ -21,13 +24,13 @@ class Window:
         padding: `"valid"` or `"same"`.
     """
 
-    def __init__(self, kernel, strides, dilation, padding):
+    def __init__(self, kernel: Pair, strides: Pair, dilation: Pair, padding: str):
         self.kernel, self.strides, self.dilation = kernel, strides, dilation
         self.span = tuple(
             d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)
         )
         self.padding = padding
-        self.framed_shape = None  # until `frame` has seen maps
+        self.framed_shape: tuple[int, ...] | None = None  # until `frame` has seen maps
         self.inside: slice | tuple[slice, ...] = np.s_[:]
 
     def frame(self, maps: np.ndarray, fill: float) -> np.ndarray:
@@ -81,13 +84,19 @@ class Window:
 class Convolution:
     """Kernel `(height, width, channels / groups, filters)`, and a bias."""
 
-    def __init__(self, window, kernel, bias=0, groups=1):
+    def __init__(
+        self,
+        window: Window,
+        kernel: np.ndarray,
+        bias: np.ndarray | int = 0,
+        groups: int = 1,
+    ):
         self.window, self.kernel, self.bias = window, kernel, bias
         self.groups = groups
         self.filters = kernel.shape[-1]
 
-    def up(self, x):
-        y: np.ndarray | int = 0
+    def up(self, x: np.ndarray) -> np.ndarray:
+        y: Any = 0
         for i, j, seen in self.window.views(self.window.frame(x, 0)):
             pairs = zip(self.split(seen), self.split(self.kernel[i, j]), strict=True)
             y = y + np.concatenate(
@@ -95,7 +104,7 @@ class Convolution:
             )
         return y + self.bias
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         framed = self.window.blank(signal, self.kernel.shape[2] * self.groups)
         for i, j, seen in self.window.views(framed):
             pairs = zip(self.split(signal), self.split(self.kernel[i, j]), strict=True)
@@ -104,25 +113,25 @@ class Convolution:
             )
         return self.window.cut(framed)
 
-    def split(self, x):
+    def split(self, x: np.ndarray) -> list[np.ndarray]:
         return np.split(x, self.groups, -1)
 
 
 class DepthwiseConvolution:
     """Kernel `(height, width, channels, multiplier)`: filters of one channel each."""
 
-    def __init__(self, window, kernel, bias=0):
+    def __init__(self, window: Window, kernel: np.ndarray, bias: np.ndarray | int = 0):
         self.window, self.kernel, self.bias = window, kernel, bias
         self.filters = kernel.shape[-2] * kernel.shape[-1]
 
-    def up(self, x):
-        y: np.ndarray | int = 0
+    def up(self, x: np.ndarray) -> np.ndarray:
+        y: Any = 0
         for i, j, seen in self.window.views(self.window.frame(x, 0)):
             product = seen[..., None] * self.kernel[i, j]
             y = y + product.reshape(*product.shape[:3], -1)
         return y + self.bias
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         channels, multiplier = self.kernel.shape[2:]
         framed = self.window.blank(signal, channels)
         signal = signal.reshape(*signal.shape[:3], channels, multiplier)
@@ -134,17 +143,19 @@ class DepthwiseConvolution:
 class Rectifier:
     """max(x, 0), or a variant with a slope below zero or a ceiling."""
 
-    def __init__(self, masks, slope=0.0, ceiling=np.inf):
+    def __init__(
+        self, masks: tuple[bool, bool], slope: float = 0.0, ceiling: float = np.inf
+    ):
         self.forward, self.gradient = masks
         self.slope, self.ceiling = slope, ceiling
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         self.slopes = np.where(x > 0, np.float32(1), np.float32(self.slope))
         y = np.minimum(x * self.slopes, np.float32(self.ceiling))
         self.slopes *= y < self.ceiling
         return y
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         if self.gradient:
             signal = np.maximum(signal, 0)
         return signal * self.slopes if self.forward else signal
@@ -153,10 +164,12 @@ class Rectifier:
 class MaxPool:
     """Max-pooling with switches."""
 
-    def __init__(self, window, pool="switch", dead_windows="keep"):
+    def __init__(
+        self, window: Window, pool: str = "switch", dead_windows: str = "keep"
+    ):
         self.window, self.pool, self.dead_windows = window, pool, dead_windows
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         framed = self.window.frame(x, -np.inf)
         y = np.max([seen for _, _, seen in self.window.views(framed)], axis=0)
         free = y > 0 if self.dead_windows == "drop" else np.full(y.shape, True)
@@ -169,7 +182,7 @@ class MaxPool:
         self.real = [seen > -np.inf for _, _, seen in self.window.views(framed)]
         return y
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         signal = signal * self.alive
         framed = self.window.blank(signal, signal.shape[-1])
         centre = tuple((k - 1) // 2 for k in self.window.kernel)
@@ -186,16 +199,17 @@ class MaxPool:
 class AveragePool:
     """The mean of each window, its padding left out."""
 
-    def __init__(self, window):
+    def __init__(self, window: Window):
         self.window = window
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         ones = self.window.frame(np.ones_like(x), 0)
         self.cells = sum(seen for _, _, seen in self.window.views(ones))
         views = self.window.views(self.window.frame(x, 0))
-        return sum(seen for _, _, seen in views) / self.cells
+        total: Any = sum(seen for _, _, seen in views)
+        return total / self.cells
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         cells = getattr(self, "cells", np.float32(np.prod(self.window.kernel)))
         framed = self.window.blank(signal, signal.shape[-1])
         for _, _, seen in self.window.views(framed):
@@ -206,14 +220,14 @@ class AveragePool:
 class GlobalAveragePool:
     """The mean of each map; `keepdims` leaves it a map of one cell."""
 
-    def __init__(self, keepdims):
+    def __init__(self, keepdims: bool):
         self.keepdims = keepdims
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         self.shape = x.shape
         return x.mean((1, 2), keepdims=self.keepdims)
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         n, height, width, channels = self.shape
         signal = signal.reshape(n, 1, 1, channels) / (height * width)
         return np.broadcast_to(signal, self.shape).astype(np.float32)
@@ -222,13 +236,13 @@ class GlobalAveragePool:
 class ZeroPad:
     """Zeros around the maps; `pads` is ((top, bottom), (left, right))."""
 
-    def __init__(self, pads):
+    def __init__(self, pads: tuple[Pair, Pair]):
         self.pads = pads
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         return np.pad(x, ((0, 0), *self.pads, (0, 0)))
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         (top, bottom), (left, right) = self.pads
         height, width = signal.shape[1:3]
         return signal[:, top : height - bottom, left : width - right]
@@ -237,37 +251,37 @@ class ZeroPad:
 class Scale:
     """x * scale + shift: batch normalisation at inference."""
 
-    def __init__(self, scale, shift):
+    def __init__(self, scale: np.ndarray, shift: np.ndarray):
         self.scale, self.shift = scale, shift
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         return x * self.scale + self.shift
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         return signal * self.scale
 
 
 class Dense:
     """Kernel `(inputs, units)`, and a bias."""
 
-    def __init__(self, kernel, bias=0):
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray | int = 0):
         self.kernel, self.bias = kernel, bias
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         return x @ self.kernel + self.bias
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         return signal @ self.kernel.T
 
 
 class Flatten:
     """Maps to a vector, in reading order, channels last."""
 
-    def up(self, x):
+    def up(self, x: np.ndarray) -> np.ndarray:
         self.shape = x.shape
         return x.reshape(len(x), math.prod(x.shape[1:]))
 
-    def down(self, signal):
+    def down(self, signal: np.ndarray) -> np.ndarray:
         return signal.reshape(self.shape)
 
 

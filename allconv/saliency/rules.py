@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from allconv.core.checks import check_choice
+from allconv.saliency import rectifiers
 
 POOL_ROUTES = ("switch", "centre", "spread")
 
@@ -63,128 +64,56 @@ RULES = {
 # Both are plain gradients; a graph that keeps them needs no replacement.
 _OWN_MASKS, _OWN_ROUTE = (True, False), "switch"
 
-# Operations that read nothing but the shape of a tensor.
-CONSTANTS = frozenset({"Shape", "ZerosLike", "OnesLike", "Size", "Rank"})
 
-
-def carries(tensor: tf.Tensor) -> bool:
-    """Whether a tensor of a traced graph depends on the images, its first input."""
-    images, seen, todo = tensor.graph.inputs[0], set(), [tensor]
-    while todo:
-        tensor = todo.pop()
-        if tensor is images:
-            return True
-        if tensor.op not in seen and tensor.op.type not in CONSTANTS:
-            seen.add(tensor.op)
-            todo.extend(x for x in tensor.op.inputs if x.dtype.is_floating)
-    return False
-
-
-def signal_input(op: tf.Operation) -> int | None:
-    """Which input of a rectifier holds its signal; None: `op` is not a rectifier."""
-    if op.type in ("Relu6", "LeakyRelu"):
-        return 0
-    if op.type == "Relu":
-        return None if _is_lower_half(op) else 0
-    if op.type in ("Maximum", "Minimum"):  # of a signal and a constant
-        signals = [i for i in (0, 1) if carries(op.inputs[i])]
-        if len(signals) != 1:
-            return None
-        halved = op.type == "Minimum" and _feeds_upper_half(op.inputs[signals[0]])
-        return None if halved else signals[0]
-    if op.type == "SelectV2":  # x if x > threshold else a constant
-        test = op.inputs[0].op
-        branch = {"Greater": 1, "GreaterEqual": 1, "Less": 2, "LessEqual": 2}
-        i = branch.get(test.type, 0)
-        if i and test.inputs[0] is op.inputs[i] and not carries(op.inputs[3 - i]):
-            return i
-    return None
-
-
-def _is_lower_half(op: tf.Operation) -> bool:
-    """Whether a Relu is the -x of a two-part unit such as PReLU: f(x) - a * f(-x).
-
-    [R > 0] would have the wrong sign there. The halves of a concatenated ReLU, on the
-    other hand, are two rectifiers like any other.
-    """
-    source = op.inputs[0].op
-    if source.type == "AddV2":  # threshold - x
-        source = source.inputs[0].op
-    if source.type != "Neg":
-        return False
-    joined = [c.type for c in op.outputs[0].consumers()]
-    return "ConcatV2" not in joined and _feeds_upper_half(source.inputs[0])
-
-
-def _feeds_upper_half(tensor: tf.Tensor) -> bool:
-    """Whether a tensor is also rectified: the f(x) of f(x) + a * min(x, 0), say.
-
-    Under a rule that does not know what was active both halves would send R down.
-    """
-    upper = ("Relu", "Relu6", "SelectV2", "Greater", "Maximum")
-    return any(consumer.type in upper for consumer in tensor.consumers())
-
-
-def _times_slope(op: tf.Operation, signal: tf.Tensor) -> list[tf.Tensor | None]:
-    """R * f'(x): TensorFlow's own gradient of a rectifier."""
-    if op.type == "Relu":
-        return [tf.raw_ops.ReluGrad(gradients=signal, features=op.outputs[0])]
-    if op.type == "Relu6":
-        return [tf.raw_ops.Relu6Grad(gradients=signal, features=op.outputs[0])]
-    if op.type == "LeakyRelu":
-        return [
-            tf.raw_ops.LeakyReluGrad(
-                gradients=signal, features=op.inputs[0], alpha=op.get_attr("alpha")
-            )
-        ]
-    repeat = {"Maximum": tf.maximum, "Minimum": tf.minimum, "SelectV2": tf.where}
-    inputs = list(op.inputs)
-    with tf.GradientTape() as tape:
-        tape.watch([x for x in inputs if x.dtype.is_floating])
-        output = repeat[op.type](*inputs)
-    floating = iter(
-        tape.gradient(output, [x for x in inputs if x.dtype.is_floating], signal)
-    )
-    return [next(floating) if x.dtype.is_floating else None for x in inputs]
-
-
-@functools.cache
-def overrides(rule: Rule) -> dict[str, str]:
-    """Register the gradients of a rule.
+def overrides(rule: Rule, joins: bool = False) -> dict[str, str]:
+    """The gradients of a rule.
 
     Args:
         rule: The rule.
+        joins: Whether there are rectifiers that `rectifiers.JOINS` make of several
+            operations.
 
     Returns:
         A dict from operation type to the name of its gradient, for
-        `graph.gradient_override_map`. Empty for backprop, which is the gradient.
+        `graph.gradient_override_map`; `rectifiers.find` tells the gradients what they
+        are at. Empty for backprop, which is the gradient.
     """
-    names: dict[str, str] = {}
+    rectify, unpool = _registered(rule)
+    types = (*rectifiers.SINGLE, *(rectifiers.JOINS if joins else ()))
+    names = dict.fromkeys(types, rectify) if rectify else {}
+    return names | ({"MaxPool": unpool} if unpool else {})
+
+
+@functools.cache
+def _registered(rule: Rule) -> tuple[str | None, str | None]:
+    """The names of a rule's gradients of rectifiers and pools; None: TensorFlow's."""
+    names: list[str | None] = [None, None]
+    kind = f"{rule.forward:d}{rule.gradient:d}/{rule.pool}"
     if (rule.forward, rule.gradient) != _OWN_MASKS:
-        name = f"allconv/rectifier/{rule.forward:d}{rule.gradient:d}/{rule.pool}"
+        names[0] = f"allconv/rectifier/{kind}"
 
-        @tf.RegisterGradient(name)
+        @tf.RegisterGradient(names[0])
         def rectify(op, signal):
-            index = signal_input(op)
-            if index is None:
-                return _times_slope(op, signal)
-            if rule.gradient:
-                signal = tf.nn.relu(signal)
-            if rule.forward:
-                return _times_slope(op, signal)
-            return [signal if i == index else None for i in range(len(op.inputs))]
+            unit = rectifiers.of(op)
+            if unit is None:
+                return rectifiers.plain(op, signal)
+            if not unit.passes:
+                if rule.gradient:
+                    signal = tf.nn.relu(signal)
+                if rule.forward:
+                    if unit.slope is None:
+                        return rectifiers.plain(op, signal)
+                    signal *= unit.slope()
+            return [signal if i == unit.index else None for i in range(len(op.inputs))]
 
-        types = ("Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum", "SelectV2")
-        names |= dict.fromkeys(types, name)
     if rule.pool != _OWN_ROUTE:
-        name = f"allconv/pool/{rule.forward:d}{rule.gradient:d}/{rule.pool}"
+        names[1] = f"allconv/pool/{kind}"
 
-        @tf.RegisterGradient(name)
+        @tf.RegisterGradient(names[1])
         def unpool(op, signal):
             return _ROUTES[rule.pool](op, signal)
 
-        names["MaxPool"] = name
-    return names
+    return names[0], names[1]
 
 
 def _spread(op: tf.Operation, signal: tf.Tensor) -> tf.Tensor:

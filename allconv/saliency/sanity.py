@@ -182,7 +182,7 @@ def randomise(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras
     return twin
 
 
-def _copy(model):
+def _copy(model: keras.Model) -> keras.Model:
     """A copy of a model with its own variables, of the same values; not compiled."""
     if not getattr(model, "inputs", None):
         raise ValueError(
@@ -202,7 +202,7 @@ def _copy(model):
     return twin
 
 
-def _set(layer, weights):
+def _set(layer: keras.Layer, weights: list[np.ndarray]) -> None:
     """Set a layer's or model's weights, and what `Normalization` derives of its own."""
     layer.set_weights(weights)
     for part in layer._flatten_layers():
@@ -239,7 +239,7 @@ def fresh_weights(layer: keras.Layer, seed: int | str) -> list[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _draws_from(seed):
+def _draws_from(seed: int | str) -> Iterator[None]:
     """Seed Python's generator, where Keras' initialisers find theirs; put it back."""
     state = random.getstate()
     random.seed(seed)
@@ -249,7 +249,7 @@ def _draws_from(seed):
         random.setstate(state)
 
 
-def _checked(maps, shape=None):
+def _checked(maps: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
     maps = np.asarray(maps)
     if maps.ndim != 4 or shape not in (None, maps.shape):
         raise ValueError(

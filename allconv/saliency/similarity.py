@@ -56,7 +56,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
 
 
-def _pair(a, b):
+def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError(
@@ -66,7 +66,7 @@ def _pair(a, b):
     return a, b
 
 
-def _ranks(values):
+def _ranks(values: np.ndarray) -> np.ndarray:
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (counts.cumsum() - (counts - 1) / 2)[where]
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tqdm
 
-from allconv.core import files
+from allconv.core import files, locks
 from allconv.training import checkpoints
 
 
@@ -83,13 +83,31 @@ class Keeper(keras.callbacks.Callback):
         history: One dict an epoch, of the epochs done; appended to.
         seconds: Training and validation time of each; appended to.
         csv: Whether to rewrite `history.csv` from the history.
+        owner: Of the folder, asked before each write; None: nobody is asked.
+
+    Attributes:
+        saved: The digest of the last state that was kept.
+        altered: Whether a callback before this one changed weights at an epoch's end.
     """
 
     def __init__(
-        self, folder, identity, made_with, preset, steps, history, seconds, csv
+        self,
+        folder,
+        identity,
+        made_with,
+        preset,
+        steps,
+        history,
+        seconds,
+        csv,
+        owner: locks.Owner | None = None,
     ):
         super().__init__()
         self.folder, self.identity, self.made_with = folder, identity, made_with
+        self.owner = owner
+        self.saved: str | None = None
+        self.altered = False
+        self.before: str | None = None
         self.preset = preset
         self.steps, self.history, self.seconds = steps, history, seconds
         self.csv = csv
@@ -153,6 +171,8 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         arrays = state(self.model)
+        self.saved = files.digest(arrays, None)
+        self.altered |= self.before not in (None, self.saved)
         if not all(np.isfinite(a).all() for a in arrays.values()):
             raise DivergedError(f"a weight is not finite after epoch {epoch + 1}")
         row = {k: float(v) for k, v in logs.items()}
@@ -163,7 +183,10 @@ class Keeper(keras.callbacks.Callback):
             "environment": self.made_with,
             "history": self.history,
             "seconds": self.seconds,
+            **({"altered": True} if self.altered else {}),
         }
+        if self.owner is not None:
+            self.owner.check()
         if self.csv:  # before the state: an epoch that is lost is written again
             files.write_bytes(self.folder / "history.csv", _csv(self.history))
         checkpoints.save(self.folder, epoch + 1, arrays, meta)
@@ -174,6 +197,21 @@ class Keeper(keras.callbacks.Callback):
                 line += f", error {100 * (1 - row['val_accuracy']):.2f} %"
             with contextlib.suppress(OSError):  # nobody reads: no reason to stop
                 tqdm.tqdm.write(f"{line}, {self.seconds[-1]:.0f} s", file=sys.stderr)
+
+
+class Before(keras.callbacks.Callback):
+    """Stands before a run's further callbacks and notes the state that they find.
+
+    Args:
+        keeper: Stands behind them and compares.
+    """
+
+    def __init__(self, keeper: Keeper):
+        super().__init__()
+        self.keeper = keeper
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.keeper.before = files.digest(state(self.model), None)
 
 
 def _csv(history: list[dict]) -> bytes:

@@ -1,6 +1,7 @@
 """Checkpoints in a run's folder: the last two stay, the newest whole one is read."""
 
 import re
+import uuid
 import warnings
 from pathlib import Path
 
@@ -13,16 +14,40 @@ def files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     named = re.compile(r"epoch-\d{4,}\.h5")
     found = [f for f in Path(folder).glob("epoch-*.h5") if named.fullmatch(f.name)]
-    return sorted(found, key=lambda file: int(file.stem[6:]), reverse=True)
+    return sorted(found, key=_epoch, reverse=True)
+
+
+def _epoch(file: Path) -> int:
+    return int(file.stem[6:])
 
 
 def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:
-    """Write `epoch-NNNN.h5` into a folder and delete all but the last `keep`."""
+    """Write `epoch-NNNN.h5` into a folder; of it and earlier ones the last `keep` stay.
+
+    What is no file, and has the name, is moved aside.
+
+    Raises:
+        ValueError: If none would stay.
+    """
+    if type(keep) is not int or keep < 1:
+        raise ValueError(f"`keep` should be an integer from 1. Received: keep={keep!r}")
     path = Path(folder) / f"epoch-{epoch:04d}.h5"
+    if (path.exists() or path.is_symlink()) and not path.is_file():
+        path.rename(path.with_name(f"{path.name}.aside-{uuid.uuid4().hex[:6]}"))
     write(path, arrays, {**meta, "epoch": epoch})
-    for old in files(folder)[keep:]:
-        old.unlink(missing_ok=True)
+    prune(folder, epoch, keep)
     return path
+
+
+def prune(folder: Path, epoch: int, keep: int = 2) -> None:
+    """Delete the checkpoints of an epoch and before it, but the last `keep` of them.
+
+    Later ones, which may be damaged, count for nothing.
+    """
+    earlier = [file for file in files(folder) if _epoch(file) <= epoch]
+    for old in earlier[keep:]:
+        if old.is_file():
+            old.unlink(missing_ok=True)
 
 
 def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
@@ -38,7 +63,7 @@ def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     for path in candidates:
         try:
             return read(path)
-        except DamagedFileError as error:
+        except (DamagedFileError, FileNotFoundError) as error:  # e.g. a dangling link
             warnings.warn(f"{error} It is passed over.", stacklevel=2)
     if candidates:
         raise DamagedFileError(

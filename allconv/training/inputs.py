@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from allconv.core import files
-from allconv.data import batches, datasets
+from allconv.core.waiting import say_if_long
+from allconv.data import batches, datasets, whitenings
 from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.presets.preset import Preset
 
@@ -55,7 +56,7 @@ class Inputs:
         )
         self.x_train, self.y_train = self.preprocessor(x), y
         self.x_test, self.y_test = self.preprocessor(x_test), y_test
-        self.classes = len(datasets.CLASS_NAMES[preset.dataset])
+        self.classes = len(datasets.class_names(preset.dataset))
 
 
 def fitted(
@@ -76,8 +77,11 @@ def fitted(
         arrays, meta = files.read(cached)
         if meta == {"kind": kind, "data": print_}:
             return KINDS[kind].from_arrays(arrays)
-    preprocessor = KINDS[kind]().fit(images)
+    what = f"Whitening: measuring the covariance of {len(images):,} images ..."
+    with say_if_long(what):
+        preprocessor = KINDS[kind]().fit(images)
     with contextlib.suppress(OSError):  # a read-only folder costs time, nothing else
         cached.parent.mkdir(parents=True, exist_ok=True)
         files.write(cached, preprocessor.arrays(), {"kind": kind, "data": print_})
+        whitenings.clean(data_dir, keep=whitenings.KEPT)
     return preprocessor

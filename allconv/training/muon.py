@@ -18,8 +18,8 @@ class Muon(keras.optimizers.SGD):
     each column. A step first scales it until its filters have a mean square norm of 1,
     then subtracts `factor * learning_rate` times the (nearly) nearest orthogonal matrix
     to the average gradient, so that every direction of the gradient counts alike, weak
-    ones too. It is for kernels whose scale a normalisation takes out. All other
-    variables take the steps of SGD.
+    ones too. It is for kernels whose scale a normalisation takes out. A kernel of zeros
+    is not scaled. All other variables take the steps of SGD.
 
     Keras' own `Muon` takes matrices alone, and Adam's steps for all else.
 
@@ -27,7 +27,8 @@ class Muon(keras.optimizers.SGD):
         learning_rate: number or schedule.
         momentum: weight of the average gradient of before.
         nesterov: whether to look ahead along the average.
-        hidden: paths of the kernels that turn.
+        hidden: paths of the kernels that turn. A model that Keras has loaded may have
+            lost the first part of each, its own name; a path is found without it too.
         factor: on the learning rate, for them.
         **kwargs: see `keras.optimizers.SGD`.
 
@@ -59,12 +60,9 @@ class Muon(keras.optimizers.SGD):
 
     def build(self, variables: list) -> None:
         super().build(variables)
-        if unknown := set(self.hidden) - {v.path for v in variables}:
-            raise ValueError(
-                "`hidden` should be paths of trained variables. "
-                f"Received: {', '.join(sorted(unknown))}"
-            )
-        self._turning = {i for i, v in enumerate(variables) if v.path in self.hidden}
+        self._turning = {
+            _find(path, [v.path for v in variables]) for path in self.hidden
+        }
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         index = self._get_variable_index(variable)
@@ -77,5 +75,26 @@ class Muon(keras.optimizers.SGD):
         filters = variable.shape[-1]
         turn = self._orthogonal(ops.reshape(ahead, (-1, filters)), steps=5)
         norm = ops.sqrt(ops.sum(ops.square(variable)) / filters)
+        norm = ops.where(norm > 0, norm, ops.ones_like(norm))
         rate = self.factor * learning_rate
         variable.assign(variable / norm - rate * ops.reshape(turn, variable.shape))
+
+
+def _find(path: str, paths: list[str]) -> int:
+    """The index of a path, or of the only one that is its end or that it is the end of.
+
+    Raises:
+        ValueError: If there is none, or several are.
+    """
+    if path in paths:
+        return paths.index(path)
+    found = [
+        i
+        for i, other in enumerate(paths)
+        if path.endswith(f"/{other}") or other.endswith(f"/{path}")
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"`hidden` should be paths of trained variables. Received: {path}"
+        )
+    return found[0]

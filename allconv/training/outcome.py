@@ -2,12 +2,10 @@
 
 import time
 
-import keras
 import numpy as np
 
-from allconv.core import files
 from allconv.results.evaluation import Evaluation
-from allconv.training.callbacks import Keeper, state
+from allconv.training.callbacks import Keeper
 
 
 def record(
@@ -16,18 +14,19 @@ def record(
     keeper: Keeper,
     result: Evaluation | None,
     split: str,
-    model: keras.Model,
+    parameters: int,
+    state_sha256: str,
 ) -> dict:
     """What a finished run leaves behind: the evidence for a number in a table.
 
     Returns:
-        A dict that JSON can hold: status (`"finished"` or `"diverged"`), preset, seed,
-        data fingerprints, error in % with its count and split, per class, confusion,
+        A `Record`: status (`"finished"` or `"diverged"`), preset, seed, data
+        fingerprints, error in % with its count and split, per class, confusion,
         parameters, minutes, history, versions, machine and commit as they were when it
         was (last) begun, and the SHA-256 of weights, optimiser, random state and
         history.
     """
-    out = {"status": status, **identity, "parameters": model.count_params()}
+    out = {"status": status, **identity, "parameters": parameters}
     out["epochs"] = len(keeper.history)
     if result is not None:
         out |= {
@@ -49,5 +48,5 @@ def record(
         "environment": {k: v for k, v in keeper.made_with.items() if k != "commit"},
         "commit": keeper.made_with["commit"],
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "state_sha256": files.digest(state(model), keeper.history),
+        "state_sha256": state_sha256,
     }

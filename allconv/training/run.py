@@ -5,27 +5,32 @@ bytes, and a run that is killed at any instant and called again ends with the sa
 bytes as one that was not. State is kept at the end of every epoch.
 """
 
-import contextlib
-import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import filelock
 import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.core import files, runtime
+from allconv.core import files, locks, runtime
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.batches import batches, in_order
 from allconv.layers.folding import fold
-from allconv.networks import all_cnn_rows, registry, weights
-from allconv.presets.preset import Preset, check, complete
+from allconv.networks import all_cnn_rows, builders, weights
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset, complete
+from allconv.results import records
 from allconv.results.evaluation import evaluate
-from allconv.results.records import to_json
 from allconv.training import checkpoints
-from allconv.training.callbacks import DivergedError, Interrupted, Keeper, restore
+from allconv.training.callbacks import (
+    Before,
+    DivergedError,
+    Interrupted,
+    Keeper,
+    restore,
+    state,
+)
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
 from allconv.training.outcome import record
@@ -54,6 +59,8 @@ def train(
             checkpoints, then the finished weights and `record.json`.
         data_dir: As in `data.load`.
         callbacks: Further Keras callbacks, passed to `fit`. None may end the training.
+            Where one sets weights after an epoch, the record says `altered` and counts
+            for no recipe; those set after the last epoch are not kept.
         csv: Whether to keep the history as `history.csv` too.
         progress: Whether to show a progress bar (a line an epoch where the output is
             no terminal).
@@ -63,22 +70,31 @@ def train(
 
     Raises:
         ValueError: If the preset or the seed cannot be followed.
-        RuntimeError: If the folder holds another run, another process works in it, or
-            a callback ended the training, which the next call goes on with.
+        RuntimeError: If the folder holds another run, another process works in it, a
+            callback ended the training, which the next call goes on with, or a finished
+            run has lost both its weights and its last checkpoint.
         DamagedFileError: If every checkpoint there is damaged.
         Interrupted: On SIGINT or SIGTERM; the same call goes on later, or gives the
             record.
     """
     check(preset)
+    if tf.distribute.has_strategy():
+        raise RuntimeError(
+            "`train` should be called outside any `tf.distribute` strategy's scope: it "
+            "builds its network and optimiser for one device. Leave the `with`."
+        )
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
         )
     folder = Path(folder or f"runs/{preset.name}-seed{seed}")
+    done = _finished(folder, preset, seed)
+    if done is not None and _has_weights(folder, done):
+        return done  # before a lock is made, which a read-only disk does not take
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with locks.alone(folder) as owner:
         done = _finished(folder, preset, seed)
-        if done is not None:
+        if done is not None and _has_weights(folder, done):
             return done
         made_with = runtime.made_with()
         files.sweep(folder)
@@ -90,14 +106,25 @@ def train(
             "seed": seed,
             "data": inputs.fingerprints,
         }
-        history, seconds = resume(model, folder, identity, inputs.steps, made_with)
-        keeper = Keeper(
-            *(folder, identity, made_with, preset, inputs.steps, history, seconds, csv)
+        history, seconds, altered = resume(
+            model, folder, identity, inputs.steps, made_with
         )
+        if done is not None:
+            _save_again(folder, done, model, inputs, preset, seed, history)
+            return done
+        checkpoints.prune(folder, len(history))
+        keeper = Keeper(
+            *(folder, identity, made_with, preset, inputs.steps, history, seconds, csv),
+            owner,
+        )
+        keeper.altered = altered
         status = "finished"
         try:
             with keeper.listening(), keeper.bar(progress):
-                fit(model, inputs, preset, seed, len(history), [*callbacks, keeper])
+                watching = (
+                    [Before(keeper), *callbacks, keeper] if callbacks else [keeper]
+                )
+                fit(model, inputs, preset, seed, len(history), watching)
         except DivergedError as error:
             status = "diverged"
             warnings.warn(f"The run diverged: {error}", stacklevel=2)
@@ -110,10 +137,25 @@ def train(
                     f"{len(keeper.history)} of {preset.epochs}. For fewer epochs use "
                     "`preset.shorten`."
                 )
+            if keeper.saved not in (None, files.digest(state(model), None)):
+                warnings.warn(
+                    "A callback has set other weights at the end of the training. "
+                    "Those of the last epoch are measured and kept.",
+                    stacklevel=2,
+                )
+                restore(model, checkpoints.load_latest(folder))
             result = evaluate(model, inputs.x_test, inputs.y_test)
-            _save_weights(folder / WEIGHTS, model, inputs, preset, seed, result)
-        outcome = record(status, identity, keeper, result, inputs.split, model)
-        files.write_bytes(folder / RECORD, (to_json(outcome) + "\n").encode())
+            owner.check()
+            percent = round(result.error, 4)
+            _save_weights(folder / WEIGHTS, model, inputs, preset, seed, percent)
+        outcome = record(
+            *(status, identity, keeper, result, inputs.split, model.count_params()),
+            files.digest(state(model), keeper.history),
+        )
+        if keeper.altered:
+            outcome["altered"] = True
+        owner.check()
+        files.write_bytes(folder / RECORD, (records.to_json(outcome) + "\n").encode())
     if keeper.signum is not None:  # it came after the last step
         raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)
     return outcome
@@ -124,7 +166,7 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.precision)
     try:
-        model = registry.build(
+        model = builders.build(
             preset.architecture,
             input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
             classes=inputs.classes,
@@ -192,6 +234,7 @@ def fit(
         windows=preset.windows,
         start=epoch * inputs.steps,
         stop=preset.epochs * inputs.steps,
+        rounds=preset.shuffle_rounds,
     ).map(one_hot)
     validation = {}
     if preset.validate_every:
@@ -212,15 +255,16 @@ def fit(
 
 def resume(
     model: keras.Model, folder: Path, identity: dict, steps: int, made_with: dict
-) -> tuple[list[dict], list[float]]:
+) -> tuple[list[dict], list[float], bool]:
     """Restore the newest checkpoint of the folder, if it is of this very run.
 
     Returns:
-        `(history, seconds)` of the epochs that are done; empty for a fresh start.
+        `(history, seconds, altered)` of the epochs that are done; empty for a fresh
+        start.
     """
     saved = checkpoints.load_latest(folder)
     if saved is None:
-        return [], []
+        return [], [], False
     _, meta = saved
     if "identity" not in meta:
         raise RuntimeError(
@@ -242,13 +286,43 @@ def resume(
             f"The checkpoint in {folder} is of {done} steps; {meta['epoch']} epochs of "
             f"{steps} were expected. Train in another folder."
         )
-    return meta["history"], meta["seconds"]
+    # Earlier versions sorted the fields of an epoch.
+    history = [{"epoch": row["epoch"], **row} for row in meta["history"]]
+    return history, meta["seconds"], meta.get("altered", False)
 
 
-def _save_weights(path, model, inputs, preset, seed, result) -> None:
+def _has_weights(folder: Path, done: dict) -> bool:
+    """Whether the weights that a finished run left are there, whole and its own."""
+    if done["status"] != "finished":
+        return True
+    try:
+        _, meta = weights.read(folder / WEIGHTS)
+    except (FileNotFoundError, files.DamagedFileError):
+        return False
+    own = done["preset"]["name"], done["seed"]
+    return (meta.get("preset"), meta.get("seed")) == own
+
+
+def _save_again(folder, done, model, inputs, preset, seed, history) -> None:
+    """Write the weights of a finished run from its last checkpoint."""
+    path = folder / WEIGHTS
+    if files.digest(state(model), history) != done["state_sha256"]:
+        raise RuntimeError(
+            f"The run in {folder} is finished, but {path.name} is gone or damaged, and "
+            "so is the checkpoint of its last epoch. Restore one of them, or train in "
+            "another folder."
+        )
+    warnings.warn(
+        f"{path} was gone or damaged: it is made again from the last checkpoint.",
+        stacklevel=3,
+    )
+    _save_weights(path, model, inputs, preset, seed, done["error"])
+
+
+def _save_weights(path, model, inputs, preset, seed, error) -> None:
     meta = {"preset": preset.name, "seed": seed}
     if inputs.split == "test":  # what `evaluate` will measure again
-        meta["error"] = round(result.error, 4)
+        meta["error"] = error
     plain = fold(model)  # the same function, without normalising layers
     weights.save(
         path,
@@ -260,35 +334,14 @@ def _save_weights(path, model, inputs, preset, seed, result) -> None:
     )
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RuntimeError(
-            f"Another process is training in {folder}. Wait for it, or name another "
-            "folder."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _finished(folder: Path, preset: Preset, seed: int) -> dict | None:
-    path = folder / RECORD
-    if not path.exists():
-        return None
     try:
-        outcome = json.loads(path.read_text())
-        then = {"preset": outcome["preset"], "seed": outcome["seed"]}
-        complete(then["preset"]), outcome["status"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RuntimeError(
-            f"{path} is no record of a run ({error}). Move it away, or name another "
-            "folder."
-        ) from error
+        outcome = records.read(folder / RECORD)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RuntimeError(f"{error} Move it away, or name another folder.") from error
+    then = {"preset": outcome["preset"], "seed": outcome["seed"]}
     _same_run(folder, {"preset": preset.as_dict(), "seed": seed}, then)
     return outcome
 

@@ -22,20 +22,17 @@ marked `*` are other functions than the paper's.
 """
 
 import argparse
-import contextlib
 import statistics
 import time
-from collections.abc import Sequence
-from unittest import mock
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from allconv.layers import whitening
-from allconv.layers.netdeconv import NetworkDeconvolution2D
-from allconv.networks import registry
+from allconv.layers.whitening_layer import Whitening
+from allconv.networks import builders
 from allconv.results import tables
-from experiments.benchmarks.training import switch
+from experiments.benchmarks.training import NORMS
 
 NETS = ("all_cnn_c", "vgg16_cifar")
 
@@ -75,7 +72,7 @@ def root_coupled(a, iterations=5):
 PATCHES = {"patches": patches_gathered}
 MOMENTS = {"moments": moments_differentiated}
 ROOT = {"inverse_root": root_coupled}
-# name: (norm, functions put in the place of those of `whitening`, layer options)
+# name: (one of `NORMS`, functions put in the place of the layers' own, norm_options)
 VARIANTS: dict[str, tuple[str, dict, dict]] = {
     "none": ("none", {}, {}),
     "batch (Keras)": ("batch (Keras)", {}, {}),
@@ -92,23 +89,27 @@ VARIANTS: dict[str, tuple[str, dict, dict]] = {
 }
 
 
-def build(net: str, norm: str, **options) -> keras.Model:
-    """A network with logits, and `options` for the convolutions that whiten."""
-    with switch(norm) as name:
-        model = registry.build(net, norm=name, dropout=0, classifier_activation=None)
-
-    def copy(layer):
-        changes = options if type(layer) is NetworkDeconvolution2D else {}
-        return type(layer).from_config(layer.get_config() | changes)
-
-    return keras.models.clone_model(model, clone_function=copy)
+def build(net: str, norm: str, functions: dict, options: dict) -> keras.Model:
+    """A network with logits, of one of `VARIANTS`."""
+    arguments: dict[str, Any] = {
+        "dropout": 0,
+        "classifier_activation": None,
+        **NORMS[norm],
+    }
+    if options:
+        arguments["norm_options"] = options
+    model = builders.build(net, **arguments)
+    for layer in model.layers:
+        if isinstance(layer, Whitening):
+            for name, function in functions.items():
+                setattr(layer, name, function)
+    return model
 
 
 def training_step(net: str, variant: tuple, batch: int):
     """A function that takes one step of gradient descent with momentum."""
-    norm, functions, options = variant
     keras.utils.set_random_seed(0)
-    model = build(net, norm, **options)
+    model = build(net, *variant)
     optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
     optimizer.build(model.trainable_variables)
     x = tf.random.stateless_normal((batch, 32, 32, 3), (0, 0))
@@ -125,10 +126,7 @@ def training_step(net: str, variant: tuple, batch: int):
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    with contextlib.ExitStack() as stack:
-        for name, function in functions.items():
-            stack.enter_context(mock.patch.object(whitening, name, function))
-        step.get_concrete_function()
+    step.get_concrete_function()
     return step
 
 
@@ -161,7 +159,7 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
     head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
-    lines: list[Sequence] = [(*head, "wall / batch", "cpu / batch")]
+    lines: list[tuple[str, ...]] = [(*head, "wall / batch", "cpu / batch")]
     for name, times in seconds.items():
         cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
         for base in ("none", "batch (Keras)"):

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.probes.occlusion import occlude, starts
 from experiments.benchmarks.interleaved import time_interleaved
 
@@ -36,7 +36,7 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
         repeats: Timed turns; one more is run first.
     """
     keras.utils.set_random_seed(0)
-    model = registry.build(name)
+    model = builders.build(name)
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     windows = len(starts(32, SIZE, 1)) ** 2
     images = np.repeat(image, windows, axis=0)
@@ -55,7 +55,7 @@ def throughput(name: str, repeats: int) -> dict[str, dict[str, float]]:
 
 def memory() -> list[tuple[int, float]]:
     """Windows and peak memory (GiB) of coarse and fine maps of a 224 x 224 image."""
-    model = registry.build("zfnet")
+    model = builders.build("zfnet")
     image = np.random.default_rng(0).random((224, 224, 3), np.float32)
     found = []
     for stride in (64, 64, 22):  # the first warms the allocator up

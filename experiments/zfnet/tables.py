@@ -8,7 +8,7 @@ import numpy as np
 
 from allconv.data import datasets
 from allconv.figures import probes
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.presets import catalogue
 from allconv.probes.correspondence import compare, load_parts
 from allconv.probes.filters import filter_statistics, silent
@@ -134,7 +134,7 @@ def ablation(subject: Subject) -> list[Path]:
     full = errors["zfnet_32"]
     rows = []
     for preset, (change, row, reference) in ABLATION.items():
-        network = registry.build(catalogue.get(preset).architecture)
+        network = builders.build(catalogue.get(preset).architecture)
         training = [
             100 * (1 - r["history"][-1]["accuracy"])
             for r in tables.finished(records, preset)
@@ -182,7 +182,7 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
             columns[way] = columns[f"{way}, untrained"] = {}
             continue
         keras.utils.set_random_seed(0)
-        untrained = registry.build(
+        untrained = builders.build(
             classifier.meta["architecture"], classes=classifier.meta["classes"]
         )
         for title, model in ((way, classifier.model), (f"{way}, untrained", untrained)):

@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
 TWO = """
 import sys, time, numpy as np
 from allconv.data import cifar, datasets
-def fetch(name, temporary):
+def fetch(name, temporary, slow_is_fine):
     open(sys.argv[2], "a").write("fetched\\n")
     time.sleep(1)
     x = np.zeros((60_000, 32, 32, 3), np.uint8)
@@ -408,3 +408,17 @@ def test_real_cifar10_has_the_published_means(cifar10):
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=1e-4)
     assert np.bincount(y).tolist() == [5000] * 10
     assert np.bincount(yt).tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize("place", ["cifar10.npz", "cifar-10-binary.tar.gz"])
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path, place):
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(RuntimeError, match=rf"{place} should be a file. It is a pipe"):
+        datasets.load("cifar10", tmp_path)
+
+
+def test_an_npz_that_unpacks_to_more_than_the_data_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "UNPACKED", 10_000)
+    np.savez_compressed(tmp_path / "cifar10.npz", x_train=np.zeros(10**6, np.uint8))
+    with pytest.raises(datasets.DataError, match=r"it holds 1,000,.* bytes, 10,000"):
+        datasets.load("cifar10", tmp_path)

@@ -141,6 +141,9 @@ def test_bad_input():
         ZCA().fit(np.zeros((1, 2, 2, 3)))
     with pytest.raises(ValueError, match="has not been fitted"):
         ZCA().transform(np.zeros((1, 2, 2, 3)))
+    for unfitted in (MeanStd(), GCNZCA()):
+        with pytest.raises(ValueError, match="has not been fitted"):
+            unfitted.arrays()
     with pytest.raises(ValueError, match="fitted on images of 48 values"):
         ZCA().fit(correlated(50)).transform(np.zeros((1, 2, 2, 3)))
 

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from unittest import mock
 
@@ -15,11 +18,11 @@ import pytest
 from matplotlib import image as pictures
 
 from allconv import __main__ as cli
-from allconv.core import files
+from allconv.core import files, locks
 from allconv.data import datasets
 from allconv.networks import all_cnn, all_cnn_rows, weights
 from allconv.presets import catalogue
-from allconv.presets.preset import check
+from allconv.presets.limits import check
 from allconv.training import run
 from experiments import demo, fidelity, queue, release
 from experiments.benchmarks import training as training_benchmark
@@ -113,10 +116,10 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     assert entry["preprocessing"]["file"] == "gcn_zca-shapes.h5"
     assert (tmp_path / "records" / "tiny-seed3.json").exists()
     capsys.readouterr()
-    assert cli.main(["evaluate", "--all", "--mirrored"]) == 0
+    assert cli.main(["evaluate", "--all", "--test-time-augmentation"]) == 0
     out = capsys.readouterr().out
     assert "as recorded" in out
-    assert f"mirrored look: error {entry['error_mirrored']:.2f} %" in out
+    assert f"(mirrored): error {entry['error_mirrored']:.2f} %" in out
     listed = weights.RELEASED / weights.MANIFEST
     before = listed.read_text()
     listed.write_text(json.dumps([entry | {"wrong": entry["wrong"] - 100}]))
@@ -137,6 +140,104 @@ def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     files.write(path, arrays, meta | {"error": meta["error"] + 1})
     assert cli.main(["evaluate", "--all"]) == 2  # whole, and not the one released
     assert "SHA-256 is not the one on record" in capsys.readouterr().err
+
+
+def small_run(monkeypatch, folder, seed=0, **changes):
+    """A finished run of the preset `tiny`, and places to release it to."""
+    changes = {"epochs": 1, "train_size": 64, "validate_every": 0, **changes}
+    small = replace(catalogue.get("tiny"), **changes)
+    monkeypatch.setitem(catalogue.PRESETS, "tiny", small)
+    for name, module in (("WEIGHTS", weights), ("RECORDS", release)):
+        place = folder.parent / name.lower()
+        place.mkdir(exist_ok=True)
+        monkeypatch.setattr(module, {"WEIGHTS": "RELEASED"}.get(name, name), place)
+    run.train(small, seed, folder, progress=False)
+    return small
+
+
+def test_a_release_that_is_killed_leaves_what_was_released(tmp_path, monkeypatch):
+    """After any of its writes the manifest lists files that are whole."""
+    folder, other = tmp_path / "run", tmp_path / "other"
+    small_run(monkeypatch, folder)
+    monkeypatch.setattr("sys.argv", ["release", str(folder)])
+    assert release.main() == 0
+    (first,) = weights.manifest()
+    shutil.copytree(folder, other)
+    arrays, meta = files.read(other / "weights.h5")
+    name = next(k for k in arrays if k.endswith("bias"))
+    files.write(other / "weights.h5", arrays | {name: arrays[name] + 0.01}, meta)
+
+    class KilledError(BaseException):
+        pass
+
+    real, count = os.replace, [0]
+    monkeypatch.setattr("sys.argv", ["release", str(other)])
+    for last in range(1, 9):
+
+        def dying(source, target, last=last):
+            real(source, target)
+            count[0] += 1
+            if count[0] == last:
+                raise KilledError
+
+        count[0] = 0
+        monkeypatch.setattr(os, "replace", dying)
+        try:
+            ended = release.main() == 0
+        except KilledError:
+            ended = False
+        monkeypatch.setattr(os, "replace", real)
+        (entry,) = weights.manifest()
+        weights.read(weights.file_of(entry))
+        if ended:
+            break
+    assert ended
+    assert last > 3
+    assert entry["sha256"] != first["sha256"]
+    left = {p.name for p in weights.RELEASED.iterdir()}
+    assert left == {entry["file"], weights.MANIFEST}
+
+
+def test_weights_of_another_run_are_not_released_under_a_record(tmp_path, monkeypatch):
+    small_run(monkeypatch, tmp_path / "zero")
+    small_run(monkeypatch, tmp_path / "one", seed=1)
+    shutil.copy(tmp_path / "one" / "weights.h5", tmp_path / "zero" / "weights.h5")
+    with pytest.raises(ValueError, match=r"its `seed` should be 0. Received: 1"):
+        release.release(tmp_path / "zero")
+    record = json.loads((tmp_path / "one" / "record.json").read_text())
+    odd = tmp_path / "one" / "record.json"
+    odd.write_text(json.dumps(record | {"error": record["error"] / 2}))
+    with pytest.raises(ValueError, match="its `error` should be"):
+        release.release(tmp_path / "one")
+    odd.write_text(json.dumps(record | {"altered": True}))
+    with pytest.raises(ValueError, match="a callback has set other weights"):
+        release.release(tmp_path / "one")
+    assert not list(weights.RELEASED.iterdir())
+
+
+def test_a_queue_waits_for_a_run_that_outlived_another_queue(tmp_path, monkeypatch):
+    """And then asks for it once more, which passes over what is finished."""
+    worker = tmp_path / "worker"
+    worker.write_text("#!/bin/sh\necho $* >> asked\n")
+    worker.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    monkeypatch.setattr(queue, "PAUSE", 0.05)
+    folder = tmp_path / "runs" / "tiny-seed0"
+    folder.mkdir(parents=True)
+    stopped = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with locks.alone(folder):
+            waiting = pool.submit(queue.train, ("tiny", 0), [], [], stopped)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            assert not (tmp_path / "asked").exists()
+        assert waiting.result(timeout=30) == 0
+        assert (tmp_path / "asked").read_text().count("train tiny") == 1
+        with locks.alone(folder):
+            waiting = pool.submit(queue.train, ("tiny", 0), [], [], stopped)
+            stopped.set()
+            assert waiting.result(timeout=30) == 1
 
 
 def test_of_equally_long_recipes_a_name_loads_the_augmented_one():

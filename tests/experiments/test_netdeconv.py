@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
-import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from allconv.data import shapes
+from allconv.layers import whitening
 from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.layers.whitening_layer import Whitening
 from allconv.networks import registry
 from allconv.presets import catalogue
 from allconv.probes import correlation
@@ -85,18 +88,46 @@ def test_figures_are_of_cifar10_or_else_of_shapes(monkeypatch):
 
 @pytest.mark.parametrize("net", cost_benchmark.NETS)
 def test_variants_are_of_the_kinds_they_name(net):
-    def kinds(norm, **options):
-        model = cost_benchmark.build(net, norm, **options)
-        return model, {type(layer) for layer in model.layers}
+    def layers(variant, kind):
+        model = cost_benchmark.build(net, *cost_benchmark.VARIANTS[variant])
+        return [layer for layer in model.layers if isinstance(layer, kind)]
 
-    assert BatchNormalization in kinds("batch (fused)")[1]
-    _, keras_own = kinds("batch (Keras)")
-    assert keras.layers.BatchNormalization in keras_own
-    assert BatchNormalization not in keras_own
-    model, _ = kinds("deconv", block=32, statistics_every=2)
-    whitening = [x for x in model.layers if isinstance(x, NetworkDeconvolution2D)]
-    assert {(x.block, x.statistics_every) for x in whitening} == {(32, 2)}
+    assert not layers("none", BatchNormalization | Whitening)
+    for variant, fused in (("batch (Keras)", False), ("batch (fused)", True)):
+        assert {x.fused for x in layers(variant, BatchNormalization)} == {fused}
+    every = layers("* statistics_every=2", NetworkDeconvolution2D)
+    assert {(x.block, x.statistics_every) for x in every} == {(64, 2)}
+    for variant, functions in (
+        ("deconv", {whitening.patches, whitening.moments, whitening.inverse_root}),
+        (
+            "deconv, as published",
+            {
+                cost_benchmark.patches_gathered,
+                cost_benchmark.moments_differentiated,
+                cost_benchmark.root_coupled,
+            },
+        ),
+    ):
+        for layer in layers(variant, NetworkDeconvolution2D):
+            assert {layer.patches, layer.moments, layer.inverse_root} == functions
     assert set(cost_benchmark.NETS) <= set(registry.NAMES)
+
+
+def test_whitening_as_published_is_the_same_function():
+    x = tf.random.stateless_normal((8, 9, 9, 4), (0, 0))
+    found = []
+    for variant in ("deconv", "deconv, as published"):
+        layer = NetworkDeconvolution2D(5, 3, kernel_initializer="ones", epsilon=0.1)
+        for name, function in cost_benchmark.VARIANTS[variant][1].items():
+            setattr(layer, name, function)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(y**3)
+        found.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
+    for mine, published in zip(*found, strict=True):
+        scale = np.abs(published).max()
+        np.testing.assert_allclose(mine, published, atol=1e-4 * scale)
 
 
 def test_savings_are_trained_with_what_they_name_and_never_see_the_test_set(

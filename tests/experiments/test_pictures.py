@@ -10,7 +10,7 @@ from matplotlib import image as png
 
 from allconv.data import datasets, preprocessing, shapes
 from allconv.figures.maps import signed_limit
-from allconv.networks import registry, weights
+from allconv.networks import builders, weights
 from allconv.networks.classifier import Classifier
 from experiments import pictures
 
@@ -25,7 +25,7 @@ def drawn(tmp_path_factory):
     preprocessor = preprocessing.MeanStd().fit(IMAGES)
     files = []
     for name in pictures.NETWORKS:
-        model = registry.build(name, kernel_initializer="he_normal")
+        model = builders.build(name, kernel_initializer="he_normal")
         files.append(folder / f"{name}.h5")
         weights.save(files[-1], model, name, preprocessor, "shapes", _meta())
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from allconv.presets import catalogue
-from allconv.presets.preset import check
+from allconv.presets.limits import check
 from allconv.results import tables
 from allconv.training import run
 from experiments import trials

@@ -1,4 +1,4 @@
-"""The program of ZFNet's figures and tables, on drawn shapes and an untrained net."""
+"""The program of ZFNet's figures and tables, on synthetic shapes, untrained."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from matplotlib import image as pictures
 
 from allconv.data import datasets
 from allconv.data.preprocessing import MeanStd
-from allconv.networks import registry, weights, zfnet
+from allconv.networks import builders, weights, zfnet
 from allconv.presets import catalogue
 from allconv.probes.evolution import Snapshots
 from allconv.results import paper
@@ -24,7 +24,7 @@ TRAIN, TEST = ((x[:100], y[:100]) for x, y in datasets.load("shapes"))
 def runs(tmp_path_factory):
     """What training would leave: weights, snapshots, and boxes of parts."""
     folder = tmp_path_factory.mktemp("runs")
-    model = registry.build("zfnet_32")
+    model = builders.build("zfnet_32")
     path = folder / f"{NETWORK}-seed0"
     path.mkdir()
     meta = {"preset": NETWORK, "seed": 0, "error": 90.0}
@@ -102,7 +102,7 @@ def test_every_figure_and_table_is_made(run, tmp_path):
 
 
 def test_a_network_of_another_kind_is_not_looked_into(run, tmp_path):
-    model = registry.build("strided_cnn_a")
+    model = builders.build("strided_cnn_a")
     file, fitted = tmp_path / "other.h5", MeanStd().fit(TRAIN[0])
     weights.save(file, model, "strided_cnn_a", fitted, "shapes", {})
     (line,) = run("--weights", str(file), "--only", "invariance")["invariance"]

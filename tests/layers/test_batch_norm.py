@@ -36,6 +36,16 @@ def test_it_is_keras_in_training_and_inference(options, scale, center):
     np.testing.assert_allclose(mine(x), keras_own(x), atol=1e-5)
 
 
+def test_without_the_fused_kernel_it_is_keras_to_the_last_bit():
+    mine = BatchNormalization(fused=False)
+    again = BatchNormalization.from_config(mine.get_config())
+    assert not again.fused
+    expected = keras.layers.BatchNormalization()(maps(), training=True)
+    np.testing.assert_array_equal(again(maps(), training=True), expected)
+    old = {k: v for k, v in mine.get_config().items() if k != "fused"}
+    assert BatchNormalization.from_config(old).fused  # of a file from before it
+
+
 def test_frozen_it_uses_its_running_statistics():
     layer = BatchNormalization()
     layer(maps(), training=True)

@@ -45,9 +45,11 @@ def test_a_second_look_is_the_mean_with_the_mirror_image(saved):
         model.predict(preprocessor(images)[:, :, columns], verbose=0)
         for columns in (range(32), range(31, -1, -1))
     ]
-    found = Classifier.load(path).predict(images, mirrored=True)
+    found = Classifier.load(path).predict(images, test_time_augmentation=True)
     np.testing.assert_allclose(found, (both[0] + both[1]) / 2, atol=1e-6)
-    turned = Classifier.load(path).predict(images[:, :, ::-1], mirrored=True)
+    turned = Classifier.load(path).predict(
+        images[:, :, ::-1], test_time_augmentation=True
+    )
     np.testing.assert_allclose(turned, found, atol=1e-5)
 
 
@@ -151,7 +153,7 @@ def test_the_manifest_lists_what_lies_there():
         )
         assert entry["commit"] == record["commit"]
         assert entry["error_in_float32"] == record["error"]
-        _, meta = read(weights.RELEASED / entry["file"])
+        _, meta = weights.read(weights.RELEASED / entry["file"])
         for key in ("architecture", "dataset", "preset", "seed", "error"):
             assert meta[key] == entry[key]
 
@@ -220,3 +222,108 @@ def test_images_that_are_not_raw_and_unknown_sets_are_refused(saved, tmp_path):
 def test_dropout_does_not_change_what_fits(saved):
     path, *_ = saved
     assert isinstance(all_cnn.StridedCNNA(weights=path, dropout=0.0), keras.Model)
+
+
+def odd(arrays, meta, change):
+    """Arrays and facts of a weight file with one thing changed."""
+    arrays, meta = dict(arrays), dict(meta)
+    change(arrays, meta)
+    return arrays, meta
+
+
+KERNEL, STD = "weights/conv1/kernel", "preprocessing/std"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda a, m: m.pop("classes"), "`classes` is missing"),
+        (lambda a, m: m.update(classes=7), "`classes` should be 10, those of shapes"),
+        (lambda a, m: m.update(classes=True), "`classes` should be an integer"),
+        (lambda a, m: m.update(architecture=["a"]), "`architecture` should be a text"),
+        (lambda a, m: m.update(dataset="mnist"), "`dataset` should be one of"),
+        (lambda a, m: m.update(dataset={}), "`dataset` should be a text"),
+        (lambda a, m: m.update(input_shape=None), "`input_shape` should be a list"),
+        (lambda a, m: m.update(input_shape=[32, 32]), "`input_shape` should be 3 val"),
+        (
+            lambda a, m: m.update(input_shape=[9**9] * 3),
+            r"`input_shape\[0\]` should be",
+        ),
+        (lambda a, m: m.update(preprocessing="evil"), "`preprocessing` should be one"),
+        (lambda a, m: m.update(shared={}), "`shared.file` is missing"),
+        (lambda a, m: m.update(error="abc"), "`error` should be a finite number"),
+        (lambda a, m: m.update(error=1e308), "`error` should be .* from 0 to 100"),
+        (lambda a, m: m.update(seed=-1), "`seed` should be an integer from 0"),
+        (lambda a, m: a.pop(STD), r"`preprocessing/std` should have shape \(3,\)"),
+        (lambda a, m: a.update({STD: a[STD] * 0}), "`preprocessing/std` should be abo"),
+        (lambda a, m: a.update({STD: a[STD] * np.nan}), "`preprocessing/std` should"),
+        (lambda a, m: a.update({STD: a[STD][:2]}), "`.*` .*Received: .2,"),
+        (
+            lambda a, m: a.update({KERNEL: a[KERNEL] * np.nan}),
+            "`weights/conv1/kernel` s",
+        ),
+        (lambda a, m: a.update({KERNEL: a[KERNEL] * 1j}), "`.*` should be .*: complex"),
+        (lambda a, m: a.update({KERNEL: a[KERNEL] > 0}), "`.*` should be .*: bool"),
+    ],
+)
+def test_facts_are_compared_and_numbers_are_finite(saved, tmp_path, change, message):
+    path = tmp_path / "odd.h5"
+    write(path, *odd(*read(saved[0]), change))
+    with pytest.raises(DamagedFileError, match=rf"odd\.h5 is no sound .*: {message}"):
+        Classifier.load(path)
+
+
+def test_facts_that_are_no_dict_are_named(saved, tmp_path):
+    path = tmp_path / "odd.h5"
+    write(path, read(saved[0])[0], ["architecture", "preprocessing"])
+    with pytest.raises(DamagedFileError, match=r"odd\.h5 is no weight file"):
+        Classifier.load(path)
+
+
+def test_a_fact_that_could_not_be_read_is_not_written(saved, tmp_path):
+    _, model, preprocessor, _ = saved
+    save = functools.partial(weights.save, tmp_path / "x.h5", model, "strided_cnn_a")
+    with pytest.raises(ValueError, match="`error` should be a finite number"):
+        save(preprocessor, "shapes", {"error": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_loaded_is_what_was_checked(saved, tmp_path, monkeypatch):
+    """A released file that is changed between its look-up and its load is refused."""
+    path, model, preprocessor, _ = saved
+    listed = tmp_path / "net.h5"
+    listed.write_bytes(path.read_bytes())
+    entry = {"architecture": "strided_cnn_a", "dataset": "shapes", "file": "net.h5"}
+    entry["sha256"] = hashlib.sha256(listed.read_bytes()).hexdigest()
+    (tmp_path / "manifest.json").write_text(json.dumps([entry]))
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    found = weights.released("strided_cnn_a", "shapes")
+    assert Classifier.load(found).meta["error"] == 90.0
+    facts = {"preset": "tiny", "seed": 0, "error": 1.0}
+    weights.save(listed, model, "strided_cnn_a", preprocessor, "shapes", facts)
+    with pytest.raises(DamagedFileError, match="not the one on record"):
+        Classifier.load(found)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{}", "`entries` should be a list"),
+        ('[{"file": 1}]', r"`entries\[0\].architecture` is missing"),
+        ('{"some": "other package"}', "`entries` should be a list"),
+        ("", "Expecting value"),
+        ("[" * 10**5, "maximum recursion|recursion"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_named(tmp_path, monkeypatch, text, message):
+    (tmp_path / "manifest.json").write_text(text)
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    with pytest.raises(ValueError, match=rf"manifest\.json is no manif.*({message})"):
+        weights.released("all_cnn_c", "cifar10")
+
+
+def test_a_manifest_names_files_of_its_own_folder_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "RELEASED", tmp_path)
+    entry = {"file": "../../etc/passwd", "sha256": ""}
+    with pytest.raises(FileNotFoundError, match=rf"no file {tmp_path}/passwd"):
+        weights.file_of(entry)

@@ -256,14 +256,14 @@ def test_logits_and_classes():
 @pytest.mark.parametrize(
     "arguments, match",
     [
-        ({"name": "zf"}, "`name` should be one of zfnet"),
+        ({"name": "zf"}, "A network should be one that .* Received: 'zf'"),
         ({"input_shape": (32, 32)}, "height, width, channels"),
         ({"input_shape": (None, 32, 3)}, "all known"),
-        ({"input_shape": (8, 32, 3)}, "too small"),
+        ({"input_shape": (4, 32, 3)}, "at least 9 x 9 pixels for zfnet_32"),
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
         ({"classes": 0}, "positive integer"),
-        ({"norm": "batch"}, "has local response normalisation"),
+        ({"norm": "batch"}, "`norm` should be one of none for zfnet_32"),
         ({"dropout": 2}, "factor from 0 to 1"),
     ],
 )

@@ -1,7 +1,5 @@
 """Top activations against a sort of all activations; crops against a loop."""
 
-import io
-
 import keras
 import numpy as np
 import pytest
@@ -328,19 +326,3 @@ def test_gather_from_an_array_and_a_data_set():
         for outside in (10, -1):
             with pytest.raises(ValueError, match="within 0 to 9"):
                 patches.gather(source, np.array([outside, 2]))
-
-
-def test_saved_and_loaded_without_pickle(net, tmp_path):
-    tops = patches.top_activations(net, pictures(5), ["a", "d"], 2, progress=False)
-    tops["inner/a"] = tops.pop("a")
-    path = tmp_path / "tops.npz"
-    patches.save(path, tops)
-    again = patches.load(path)
-    assert list(again) == ["d", "inner/a"]
-    for layer, top in again.items():
-        assert isinstance(top, patches.Top)
-        for got, wanted in zip(top, tops[layer], strict=True):
-            assert got.dtype == wanted.dtype
-            np.testing.assert_array_equal(got, wanted)
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        assert file["inner/a/value"].shape == (4, 2)

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from allconv import __main__ as cli
 from allconv.data import datasets, preprocessing, shapes
 from allconv.networks import all_cnn, weights
 from allconv.networks.classifier import Classifier
+from allconv.reports import inputs
 from allconv.saliency import explainer
 
 
@@ -91,7 +93,7 @@ def test_a_keras_file_and_an_image_file(capsys, files, tmp_path):
     scores = model(arrays["image"][None].astype("float32"))[0]
     assert facts["index"] == [int(np.argmax(scores))]
     assert facts["activation"] == pytest.approx(float(np.max(scores)), rel=1e-5)
-    assert facts["white"] == 255
+    assert facts["preprocess"] == "white:255"
 
 
 def test_a_model_for_images_of_any_size_and_a_name_with_a_dot(capsys, files, tmp_path):
@@ -131,17 +133,20 @@ def test_a_model_with_classes_of_its_own_is_one_line(capsys, files, tmp_path):
     [
         (("99999", "--dataset", "shapes"), "from 0 to 999. Received: 99999"),
         (("gone.png",), "should be a file or an index. Received: 'gone.png'"),
-        (("TEXT",), "is no image that can be read"),
+        (("TEXT",), "should be an image file that can be read whole"),
         (("IMAGE", "--rule", "grad"), "grad"),
         (("IMAGE", "--layer", "conv9"), "conv9"),
         (("IMAGE", "--layer", "conv", "--channel", "4"), "4"),
-        (("IMAGE", "--model", "vgg"), "a network that `list` shows or a .keras file"),
+        (("IMAGE", "--model", "vgg"), "a network that `list` shows or a .keras or .h5"),
         (("IMAGE", "--model", "gone.keras"), "There is no file gone.keras"),
         (("IMAGE", "--model", "all_cnn_c", "--weights", "H5"), "holds strided_cnn_a"),
         (("IMAGE", "-o", "/dev/null/out.png"), "File exists: '/dev/null'"),
         (("IMAGE", "--weights", "H5"), "holds its own weights: name no other"),
-        (("IMAGE", "--model", "all_cnn_c", "--white", "1"), "`white` is for a .keras"),
-        (("IMAGE", "--model", "KERAS"), "give `white`, the input value of a white"),
+        (
+            ("IMAGE", "--model", "all_cnn_c", "--white", "1"),
+            "`preprocess` is for a .keras",
+        ),
+        (("IMAGE", "--model", "KERAS"), "white:1, white:255, tf, caffe, torch"),
     ],
 )
 def test_wrong_input_is_one_line(capsys, files, tmp_path, arguments, message):
@@ -169,3 +174,147 @@ def test_white_is_the_input_of_a_white_pixel(capsys, files, tmp_path):
     assert call(capsys, image, *which, *neuron, "-o", out)[0] == 0
     arrays = np.load(out.with_suffix(".npz"))
     np.testing.assert_allclose(arrays["map"] * 255, arrays["map_at_inputs"], rtol=1e-5)
+
+
+def tiny(*first, channels=3, name="tiny"):
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, channels)),
+            *first,
+            keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
+            keras.layers.GlobalAveragePooling2D(),
+        ],
+        name=name,
+    )
+
+
+def test_what_the_command_did_not_write_is_kept(capsys, files, tmp_path):
+    _, network, image = files
+    cat, own = tmp_path / "cat.png", tmp_path / "data.json"
+    cat.write_bytes(image.read_bytes())
+    own.write_text('{"mine": 1}')
+    which = (cat, "--model", network, "--white", 1)
+    for output in (cat, tmp_path / "data.png", tmp_path / "data"):
+        status, _, err = call(capsys, *which, "-o", output)
+        assert status == 2
+        assert "choose another name" in err
+    assert cat.read_bytes() == image.read_bytes()
+    assert own.read_text() == '{"mine": 1}'
+    for _ in range(2):  # its own files are written again
+        assert call(capsys, *which, "-o", tmp_path / "map.png")[0] == 0
+    (tmp_path / "map.png").write_bytes(image.read_bytes())
+    assert call(capsys, *which, "-o", tmp_path / "map.png")[0] == 2
+
+
+def test_a_folder_gets_visible_names(capsys, files, tmp_path):
+    _, network, image = files
+    which = (image, "--model", network, "--white", 1)
+    for folder in (f"{tmp_path}/new/", tmp_path):
+        status, out, _ = call(capsys, *which, "-o", folder)
+        assert status == 0
+        names = [line.rpartition("/")[2] for line in out.split()]
+        assert names == ["explanation.png", "explanation.npz", "explanation.json"]
+    for bad in ("", tmp_path / ".png", tmp_path / ".map"):
+        status, _, err = call(capsys, *which, "-o", bad)
+        assert status == 2
+        assert "not hidden" in err
+
+
+@pytest.mark.parametrize(
+    "way, expected",
+    [
+        ("white:1", lambda x: x / 255),
+        ("tf", keras.applications.mobilenet_v2.preprocess_input),
+        ("caffe", keras.applications.vgg16.preprocess_input),
+        ("torch", keras.applications.densenet.preprocess_input),
+    ],
+)
+def test_ways_are_those_of_keras_applications(way, expected):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3)).astype("uint8")
+    there, back = inputs.parse(way)
+    np.testing.assert_allclose(
+        there(pixels), expected(pixels.astype("float32")), rtol=1e-5, atol=1e-5
+    )
+    # The chain rule, by differences: the preprocessing is linear.
+    weights = np.random.default_rng(1).normal(size=pixels.shape)
+    step = np.zeros_like(pixels)
+    step[0, 2, 3, 1] = 1
+    change = (there(pixels // 2 + step) - there(pixels // 2)) * weights
+    assert change.sum() == pytest.approx(back(pixels, weights)[0, 2, 3, 1], rel=1e-3)
+
+
+def test_a_models_own_scaling_is_found_and_said(capsys, files, tmp_path):
+    layers = keras.layers
+    for first, way in (
+        (layers.Rescaling(1 / 255, name="scale"), "white:255"),
+        (layers.Rescaling(1 / 127.5, offset=-1, name="scale"), "white:255"),
+        (layers.Normalization(mean=[120.0] * 3, variance=[3000.0] * 3), "white:255"),
+        (layers.Normalization(mean=[0.45] * 3, variance=[0.05] * 3), "white:1"),
+        (tiny(layers.Rescaling(1 / 255)), "white:255"),
+    ):
+        model = keras.Sequential([keras.Input((16, 16, 3)), first])
+        found, said = inputs.found(model)
+        assert found == way
+        assert said.startswith(way)
+    for first in (
+        layers.Rescaling(2.0),
+        layers.Normalization(mean=0.0, variance=1.0),
+        layers.Conv2D(3, 3),
+    ):
+        with pytest.raises(ValueError, match="does not say what it takes"):
+            inputs.found(keras.Sequential([keras.Input((16, 16, 3)), first]))
+    tiny(layers.Rescaling(1 / 255, name="scale")).save(tmp_path / "net.keras")
+    status, _, err = call(
+        *(capsys, files[2], "--model", tmp_path / "net.keras", "-o", tmp_path / "o"),
+    )
+    assert status == 0
+    assert "white:255, since 'scale' scales pixels" in err
+
+
+def test_grey_models_and_h5_files(capsys, files, tmp_path):
+    for suffix in ("keras", "h5"):
+        tiny(channels=1).save(tmp_path / f"grey.{suffix}")
+        status, _, err = call(
+            *(capsys, files[2], "--model", tmp_path / f"grey.{suffix}"),
+            *("--white", 1, "-o", tmp_path / suffix),
+        )
+        assert (status, err) == (0, "")
+        assert np.load(tmp_path / f"{suffix}.npz")["map"].shape == (16, 16, 1)
+    tiny(channels=4).save(tmp_path / "four.keras")
+    tiny().save_weights(tmp_path / "net.weights.h5")
+    code = tiny(keras.layers.Lambda(lambda x: x, name="code"))
+    code.save(tmp_path / "code.h5")
+    old = tiny(keras.layers.Activation("hard_sigmoid", name="old"))
+    old.save(tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "a") as file:
+        file.attrs["keras_version"] = "2.15.0"
+    for name, message in (
+        ("four.keras", "1 channel or 3, and tiny takes"),
+        ("net.weights.h5", "holds weights and no model"),
+        ("code.h5", "the layer 'code' is a Lambda"),
+        ("old.h5", "the layer 'old' has the hard_sigmoid of Keras 2"),
+    ):
+        status, _, err = call(
+            *(capsys, files[2], "--model", tmp_path / name, "--white", 1),
+            *("-o", tmp_path / "out"),
+        )
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_an_empty_map_says_why(capsys, files, tmp_path):
+    layer = keras.layers.Conv2D(
+        *(2, 1),
+        activation="relu6",
+        name="conv",
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(7),
+    )
+    model = keras.Sequential([keras.Input((16, 16, 3)), layer])
+    model.save(tmp_path / "full.keras")
+    which = ("--model", tmp_path / "full.keras", "--white", 1, "--layer", "conv")
+    out = ("--rule", "backprop", "-o", tmp_path / "map")
+    status, _, err = call(capsys, files[2], *which, *out)
+    assert status == 0
+    assert "at its rectifier's ceiling" in err

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -65,9 +66,51 @@ def test_only_the_very_recipe_counts_and_each_seed_once():
     other = record(error=1.0)
     other["preset"] = {**other["preset"], "norm": "batch"}
     assert row([other, record(error=9.5)])["our error %"] == "9.50"
-    twice = [record(error=9.5), record(error=9.7)]
-    assert row(twice)["our error %"] == "9.50"
+
+
+def test_a_second_record_of_a_seed_is_told_and_a_copy_is_not():
+    twice = [record(error=9.5), record(error=9.7), record(error=9.5)]
+    assert row(twice)["our error %"] == "9.50 (again: 9.70)"
     assert row(twice)["n"] == "1"
+    other = [*twice, record(seed=1, error=9.7)]
+    assert row(other)["our error %"] == "9.60 ± 0.14 (again: 9.70)"
+    assert tables.summarise(other, "all_cnn_c").errors == (9.5, 9.7)
+
+
+NAME = 'a|b & c #1, "x" 100% {~^} <i> [l](u) `t`\\ $5_'
+
+
+def named(name):
+    one = record(error=9.5)
+    one["preset"] = {**one["preset"], "name": name}
+    return tables.rows("cifar10", [one])
+
+
+def line_of(text):
+    (found,) = (line for line in text.splitlines() if "9.50" in line)
+    return found
+
+
+def test_names_stay_in_their_cell():
+    markdown = line_of(tables.render(named(NAME), "markdown"))
+    assert len(re.findall(r"(?<!\\)\|", markdown)) == 10
+    assert r"\<i> \[l\](u) \`t\`\\" in markdown
+    latex = line_of(tables.render(named(NAME), "latex"))
+    assert len(re.findall(r"(?<!\\)&", latex)) == 8
+    assert r"\#1, " in latex
+    assert r"100\% \{\textasciitilde{}\textasciicircum{}\}" in latex
+    assert r"\textbackslash{} \$5\_" in latex
+    rows = list(csv.DictReader(io.StringIO(tables.render(named(NAME), "csv"))))
+    assert [r["recipe"] for r in rows if r["our error %"] == "9.50"] == [NAME]
+    for style in tables.STYLES:
+        assert "9.50" in line_of(tables.render(named("a\nb\r\x1b[31mc"), style))
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_no_name_is_a_formula_to_a_spreadsheet(sign):
+    text = tables.render(named(f"{sign}SUM(A1)"), "csv")
+    (found,) = (r for r in csv.reader(io.StringIO(text)) if "9.50" in r)
+    assert found[1] == f"'{sign}SUM(A1)"
 
 
 def test_another_recipe_of_a_presets_name_is_starred():
@@ -131,9 +174,6 @@ def test_bad_input(tmp_path):
         tables.render([], "html")
     with pytest.raises(FileNotFoundError, match="no folder"):
         tables.read(tmp_path / "gone")
-    without_error = record()
-    del without_error["error"]
-    for bad in ({"status": "finished"}, without_error):
-        (tmp_path / "bad.json").write_text(json.dumps(bad))
-        with pytest.raises(ValueError, match=r"bad\.json is no run record"):
-            tables.read(tmp_path)
+    (tmp_path / "bad.json").write_text(json.dumps({"status": "finished"}))
+    with pytest.raises(ValueError, match=r"bad\.json is no run record"):
+        tables.read(tmp_path)

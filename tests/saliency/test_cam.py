@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from allconv.networks import registry
+from allconv.networks import builders
 from allconv.saliency.cam import (
     class_activation_map,
     enlarge,
@@ -24,7 +24,7 @@ def outputs(model, layer, images):
 @pytest.fixture(scope="module")
 def all_conv():
     keras.utils.set_random_seed(0)
-    model = registry.build("all_cnn_c", classes=4, kernel_initializer="he_normal")
+    model = builders.build("all_cnn_c", classes=4, kernel_initializer="he_normal")
     return model, nets.images(n=3, size=32)
 
 

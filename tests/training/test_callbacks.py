@@ -1,8 +1,10 @@
 """One run, resumed, killed, stopped, diverged: the same bytes or a clear word."""
 
 import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +17,9 @@ import keras
 import numpy as np
 import pytest
 
-from allconv.core import files
+from allconv.core import files, locks
 from allconv.data import datasets
+from allconv.results import tables
 from allconv.training import callbacks, checkpoints, run as training_run
 from tests.runs import SMALL, StopAfter, run
 
@@ -235,13 +238,146 @@ def test_checkpoints_of_other_data_are_refused(tmp_path, monkeypatch):
 
 
 def test_two_processes_in_one_folder(tmp_path):
-    import filelock
-
-    with (
-        filelock.FileLock(tmp_path / ".lock"),
-        pytest.raises(RuntimeError, match="Another process is training in"),
-    ):
+    with locks.alone(tmp_path), pytest.raises(locks.BusyError, match="Another process"):
         run(tmp_path)
+
+
+def test_a_lock_that_is_deleted_lets_nobody_in(tmp_path):
+    with locks.alone(tmp_path):
+        (tmp_path / ".lock").unlink()
+        with pytest.raises(locks.BusyError, match=rf"\({os.getpid()} on .*\) is train"):
+            run(tmp_path)
+
+
+class Deleted(keras.callbacks.Callback):
+    """Deletes both locks in the second epoch, and may take the folder."""
+
+    def __init__(self, folder, taken):
+        super().__init__()
+        self.folder, self.taken = folder, taken
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            for name in (locks.LOCK, locks.OWNER):
+                (self.folder / name).unlink()
+            if self.taken:
+                (self.folder / locks.OWNER).write_text('{"pid": 7, "host": "other"}')
+
+
+def test_a_run_whose_folder_was_taken_writes_nothing_more(tmp_path):
+    with pytest.raises(locks.BusyError, match=r"taken by another process \(7 on other"):
+        run(tmp_path, callbacks=[Deleted(tmp_path, True)])
+    assert [p.name for p in checkpoints.files(tmp_path)] == ["epoch-0001.h5"]
+
+
+def test_a_run_whose_locks_were_deleted_takes_them_again(tmp_path, finished):
+    record = run(tmp_path, callbacks=[Deleted(tmp_path, False)])
+    assert record["state_sha256"] == finished[1]["state_sha256"]
+    assert not locks.is_held(tmp_path)
+
+
+def test_weights_of_a_finished_run_are_made_again(finished, tmp_path):
+    source, record = finished
+    folder = tmp_path / "run"
+    shutil.copytree(source, folder)
+    whole = (folder / "weights.h5").read_bytes()
+    for damage in (
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(whole[:-1]),
+        lambda path: path.write_bytes(b""),
+    ):
+        damage(folder / "weights.h5")
+        with pytest.warns(UserWarning, match=r"weights\.h5 was gone or damaged"):
+            assert run(folder) == record
+        assert (folder / "weights.h5").read_bytes() == whole
+    (folder / "weights.h5").unlink()
+    checkpoints.files(folder)[0].unlink()  # the one before is of no use
+    with pytest.raises(RuntimeError, match="so is the checkpoint of its last epoch"):
+        run(folder)
+
+
+def test_a_finished_run_needs_no_lock(finished, tmp_path, monkeypatch):
+    """As on a disk that is only read."""
+    folder, record = finished
+    monkeypatch.setattr(locks, "alone", None)  # would fail if it were called
+    assert run(folder) == record
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_in_a_checkpoints_place_costs_an_epoch(
+    finished, tmp_path, kind
+):
+    _, record = finished
+    with pytest.raises(callbacks.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(2)])
+    newest = checkpoints.files(tmp_path)[0]
+    newest.unlink()
+    if kind == "folder":
+        newest.mkdir()
+    else:
+        newest.symlink_to(tmp_path / "nowhere" / "at all")
+    with pytest.warns(UserWarning, match=r"epoch-0002\.h5.*passed over"):
+        assert run(tmp_path)["state_sha256"] == record["state_sha256"]
+    assert newest.is_file()
+    (aside,) = tmp_path.glob("epoch-0002.h5.aside-*")
+    assert aside.is_dir() or aside.is_symlink()
+
+
+def test_a_resumed_runs_history_is_the_same_text(finished, tmp_path):
+    folder, record = finished
+    with pytest.raises(callbacks.Interrupted):
+        run(tmp_path, csv=True, callbacks=[StopAfter(2)])
+    newest = checkpoints.files(tmp_path)[0]
+    arrays, meta = files.read(newest)  # as an earlier version had it, in order
+    meta["history"] = [dict(sorted(row.items())) for row in meta["history"]]
+    files.write(newest, arrays, meta)
+    again = run(tmp_path, csv=True)
+    assert json.dumps(again["history"]) == json.dumps(record["history"])
+    texts = [(f / "history.csv").read_bytes() for f in (folder, tmp_path)]
+    assert texts[0] == texts[1]
+
+
+def test_what_a_kill_left_goes_with_the_next_start(finished, tmp_path):
+    with pytest.raises(callbacks.Interrupted):
+        run(tmp_path, callbacks=[StopAfter(2)])
+    (tmp_path / "epoch-0000.h5").write_bytes(b"a third")
+    (tmp_path / ".epoch-0003.h5.0123456789ab.tmp").write_bytes(b"half")
+    run(tmp_path)
+    assert {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")} == {
+        *("epoch-0002.h5", "epoch-0003.h5", "record.json", "weights.h5")
+    }
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_weights_set_after_the_last_epoch_are_not_measured(finished, tmp_path):
+    """As early stopping does it that goes back to the best epoch on the test set."""
+    _, record = finished
+
+    class Other(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            self.model.set_weights([0 * w for w in self.model.get_weights()])
+
+    with pytest.warns(UserWarning, match="has set other weights at the end"):
+        found = run(tmp_path, callbacks=[Other()])
+    assert found["state_sha256"] == record["state_sha256"]
+    assert found["error"] == record["error"]
+    assert "altered" not in found
+
+
+def test_weights_set_after_an_epoch_count_for_no_recipe(tmp_path):
+    class Smaller(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.set_weights([0.9 * w for w in self.model.get_weights()])
+
+    preset = replace(SMALL, hold_out=0, epochs=2)
+    with pytest.raises(callbacks.Interrupted):
+        run(tmp_path, preset, callbacks=[Smaller(), StopAfter(1)])
+    found = run(tmp_path, preset)  # it is not forgotten
+    assert found["altered"] is True
+    assert not tables.followed([found], found["preset"])
+    del found["altered"]
+    assert tables.followed([found], found["preset"])
 
 
 class Poison(keras.callbacks.Callback):

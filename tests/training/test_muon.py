@@ -77,6 +77,62 @@ def test_its_configuration_makes_the_same_optimizer():
     assert again.get_config() == muon.get_config()
 
 
+def test_a_kernel_of_zeros_takes_the_turn_alone():
+    """The last convolution of a residual branch starts so."""
+    rng = np.random.default_rng(2)
+    gradients = [rng.normal(size=(3, 3, 4, 6)).astype("float32") for _ in range(2)]
+    kernel = keras.Variable(np.zeros((3, 3, 4, 6), "float32"), name="kernel")
+    muon = Muon(0.1, 0.5, False, [kernel.path])
+    muon.build([kernel])
+    expected, average = np.zeros((36, 6)), 0
+    for gradient in gradients:
+        muon.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+        average = 0.5 * average + gradient.reshape(36, 6).astype("float64")
+        norm = np.sqrt(np.square(expected).sum() / 6)
+        expected = expected / (norm or 1) - 0.1 * orthogonal(average.T).T
+        found = np.asarray(kernel.value).reshape(36, 6)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_no_gradient_and_no_kernel_stay_zero():
+    kernel = keras.Variable(np.zeros((3, 3, 4, 6), "float32"), name="kernel")
+    muon = Muon(0.1, 0.5, False, [kernel.path])
+    muon.build([kernel])
+    muon.apply([keras.ops.zeros_like(kernel)], [kernel])
+    assert not np.any(kernel.value)
+
+
+def test_a_model_that_is_saved_with_it_loads_and_goes_on(tmp_path):
+    """Keras leaves out a Sequential's own name in the paths of a loaded one."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            *(layers.Conv2D(3, 2, name=f"{n}") for n in range(2)),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    hidden = [v.path for v in model.trainable_variables if v.name == "kernel"]
+    model.compile(Muon(0.1, hidden=hidden[:1]), loss="mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 4, 4, 2)), rng.normal(size=(8, 3))
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.train_on_batch(x, y)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_end_of_a_path_that_several_have_is_refused():
+    kernels = [keras.Variable(np.ones((2, 2)), name="kernel") for _ in range(2)]
+    for i, kernel in enumerate(kernels):
+        kernel._path = f"model/{i}/kernel"
+    with pytest.raises(ValueError, match=r"paths of trained variables.*: kernel"):
+        Muon(hidden=["kernel"]).build(kernels)
+
+
 def test_no_momentum_is_refused():
     with pytest.raises(ValueError, match=r"`momentum` should be above 0. Received: 0"):
         Muon(0.1, 0.0)

@@ -96,17 +96,19 @@ def test_class_scores_that_start_on_are_on_and_learn():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"architecture": "vgg"}, "There is no network 'vgg'"),
+        ({"architecture": "vgg"}, "`architecture` should be a network that"),
         ({"schedule": "once"}, "steps, linear.* Received: schedule='once'"),
         ({"windows": ((1, 24),)}, "the first of epoch 0"),
         ({"windows": ((0, 0),)}, "sizes from 9 pixels"),
         ({"windows": ((0, 40),)}, "to 32, which all images have"),
-        ({"hold_out": 5000}, "`hold_out` should leave some of the 5000"),
+        ({"hold_out": 5000}, "`hold_out` should be 4999 at most"),
         ({"epochs": 2.5}, "`epochs` should be an integer"),
         ({"precision": "mixed_float16"}, "`precision` should be one of"),
-        ({"epochs": 0}, "`epochs` should be a number from 1"),
-        ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are rectified"),
-        ({"muon": 0.3}, "`muon` is for the All-CNN networks with norm"),
+        ({"shuffle_rounds": 5}, "`shuffle_rounds` should be even. Received: "),
+        ({"shuffle_rounds": 2}, "`shuffle_rounds` should be an integer from 4"),
+        ({"epochs": 0}, "`epochs` should be an integer from 1"),
+        ({"architecture": "zfnet_32", "score_bias": 1.0}, "scores are not rectified"),
+        ({"muon": 0.3}, "`muon` should be 0, but for All-CNN networks"),
         ({"momentum": 1.5}, "`momentum` should be a number from 0 to 1"),
         ({"train_size": 10**6}, "`train_size` should be from 1 to 4936"),
         ({"batch_size": 97}, "`batch_size` should be from 1 to the 96"),
@@ -114,7 +116,8 @@ def test_class_scores_that_start_on_are_on_and_learn():
 )
 def test_presets_that_cannot_be_followed(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        run(tmp_path, replace(SMALL, **change))
+        run(tmp_path / "run", replace(SMALL, **change))
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_seed_and_preset_name(tmp_path):
@@ -181,11 +184,14 @@ def test_the_network_is_the_recipes():
 def test_training_sees_the_batches_of_the_recipe(monkeypatch):
     followed = mock.Mock(wraps=batches)
     monkeypatch.setattr(training_run, "batches", followed)
-    preset = replace(SMALL, epochs=1, windows=((0, 24),), validate_every=0)
+    preset = replace(
+        SMALL, epochs=1, windows=((0, 24),), validate_every=0, shuffle_rounds=6
+    )
     small = inputs.Inputs(preset)
     fit(compiled(preset, small), small, preset, 5, 0, [])
     seen = followed.call_args.kwargs
     assert (seen["seed"], seen["windows"]) == (5, ((0, 24),))
+    assert seen["rounds"] == 6
     assert seen["augmentation"] == AUGMENTATIONS["paper"]
 
 

@@ -1,0 +1,207 @@
+"""What the command line understands; imports nothing that takes time."""
+
+import argparse
+from typing import Any
+
+from allconv import __version__
+
+EPILOG = """\
+examples:
+  python -m allconv data cifar10               fetch and verify CIFAR-10
+  python -m allconv train quick                train All-CNN-C for some minutes
+  python -m allconv evaluate all_cnn_c --weights runs/quick-seed0/weights.h5
+  python -m allconv table cifar10              the paper's errors beside ours
+
+Ctrl-C stops a training run safely; the same command goes on with it.
+Data are looked for in --data-dir, then in the folder that ALLCONV_DATA names.
+"""
+_OWN = "or the path of an .npz or of a folder of class folders"
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m allconv",
+        description="What convolutional networks learn: All-CNN, ZFNet, deconvolution.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    _traceback(parser, False)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function: str, name: str, help_: str, **kwargs: Any):
+        """A command, done by a function of a module of `allconv.commands`."""
+        sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
+        sub.set_defaults(command=function)
+        _traceback(sub, argparse.SUPPRESS)
+        sub.add_argument(
+            "--import",
+            dest="modules",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import a module of yours first, which registers networks or presets",
+        )
+        return sub
+
+    command(
+        "show.show_list",
+        "list",
+        "Show the networks and the training recipes (presets).",
+    )
+
+    command("doctor.doctor", "doctor", "Show what is installed, found and missing.")
+
+    sub = command(
+        "show.data", "data", "Fetch and verify a data set, and say where it is."
+    )
+    sub.add_argument(
+        "name",
+        nargs="?",
+        help=f"cifar10, cifar100, shapes (drawn, no download); {_OWN}",
+    )
+    sub.add_argument(
+        "--clean",
+        action="store_true",
+        help="delete the whitenings kept for training, which are fitted anew",
+    )
+    _data_dir(sub)
+
+    sub = command(
+        "train.train",
+        "train",
+        "Train a preset, or go on with a run that was stopped.",
+        epilog="A finished run leaves record.json and weights.h5 in its folder.",
+    )
+    sub.add_argument("preset", nargs="?", help="a name that `list` shows, e.g. quick")
+    sub.add_argument(
+        "--preset-file",
+        metavar="FILE",
+        help="a recipe of your own: JSON or TOML, fields over those of its `base`",
+    )
+    sub.add_argument("--data", metavar="NAME", help=f"in place of the preset's; {_OWN}")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub.add_argument("--folder", help="default: runs/<preset>-seed<seed>")
+    sub.add_argument("--epochs", type=int, help="shorten; milestones are scaled alike")
+    sub.add_argument("--train-size", type=int, help="use the first N training images")
+    sub.add_argument("--learning-rate", type=float, help="in place of the preset's")
+    sub.add_argument(
+        "--hold-out",
+        type=int,
+        help="measure on N training images held back, not on the test set",
+    )
+    sub.add_argument("--precision", help="float32 or mixed_bfloat16")
+    sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
+    sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
+    sub.add_argument(
+        "--snapshots",
+        type=int,
+        nargs="+",
+        metavar="EPOCH",
+        help="keep the weights after these epochs, for pictures of how features form",
+    )
+    sub.add_argument("--csv", action="store_true", help="keep history.csv too")
+    sub.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="write TensorBoard logs (needs its package)",
+    )
+    sub.add_argument(
+        "--records", metavar="DIR", help="copy the finished run's record there"
+    )
+    _data_dir(sub)
+
+    sub = command(
+        "evaluate.evaluate", "evaluate", "Measure a network's error on the test set."
+    )
+    sub.add_argument("model", nargs="?", help="a network that `list` shows")
+    sub.add_argument("--weights", help="a weight file; default: the released one")
+    sub.add_argument("--dataset", help="default: the one it was trained on")
+    sub.add_argument(
+        "--all",
+        action="store_true",
+        help="every released file; status 1 if one differs or cannot be measured",
+    )
+    sub.add_argument(
+        "--test-time-augmentation",
+        action="store_true",
+        help="say also the error of the mean over each image and its mirror image",
+    )
+    _data_dir(sub)
+
+    sub = command(
+        "show.table", "table", "Print a table of the paper with our errors beside."
+    )
+    sub.add_argument(
+        "name", help="cifar10, cifar10_augmented, cifar100, or your own data set"
+    )
+    sub.add_argument("--records", metavar="DIR", help="default: the released ones")
+    sub.add_argument("--style", default="text", help="text, markdown, latex or csv")
+    sub.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="these alone, in this order"
+    )
+    sub.add_argument(
+        "--done", action="store_true", help="leave out what is not run, as latex does"
+    )
+    sub.add_argument("-o", "--output", help="write it to a file too")
+
+    sub = command(
+        "draw.explain",
+        "explain",
+        "Draw what drives a neuron in an image: a PNG, the array, the settings.",
+        epilog="Without --layer the predicted class is explained, or --target.",
+    )
+    sub.add_argument("image", help="an image file, or the index of a test image")
+    sub.add_argument("--model", required=True, help="a network of `list`, or X.keras")
+    sub.add_argument("--weights", help="a weight file; default: the released one")
+    sub.add_argument("--rule", default="guided", help="backprop, deconvnet or guided")
+    sub.add_argument("--layer", help="by name, e.g. conv6 or block/conv1")
+    sub.add_argument("--channel", type=int, help="default: the strongest")
+    sub.add_argument(
+        "--position", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="of the neuron"
+    )
+    sub.add_argument("--target", type=int, help="a class, in place of --layer")
+    sub.add_argument(
+        "--dataset", help="of the index; default: of the weight file, else cifar10"
+    )
+    sub.add_argument(
+        "--preprocess",
+        help="how X.keras takes pixels: white:1, white:255, tf, caffe or torch; "
+        "default: what its own layers say",
+    )
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--fit", default="crop", help="an image of another shape: crop, pad or stretch"
+    )
+    sub.add_argument(
+        "--before-rectifier", action="store_true", help="of --layer, as it ends in one"
+    )
+    sub.add_argument(
+        "-o", "--output", default="explanation.png", help="the PNG, or a folder"
+    )
+    _data_dir(sub)
+
+    sub = command(
+        "draw.gallery",
+        "gallery",
+        "Write a page on which to leaf through all units of a network, and the runs.",
+        epilog="One HTML file, for any browser; it needs no network and no server.",
+    )
+    sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
+    sub.add_argument("--records", metavar="DIR", help="default: the released ones")
+    sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
+    _data_dir(sub)
+    return parser
+
+
+def _traceback(parser: argparse.ArgumentParser, default: bool | str) -> None:
+    parser.add_argument(
+        "--traceback",
+        action="store_true",
+        default=default,
+        help="show where an error comes from",
+    )
+
+
+def _data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")

@@ -1,0 +1,73 @@
+"""`explain` and `gallery`: what drives a neuron, and a page of all units."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from allconv.commands.terminal import import_tensorflow
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Draw what drives a neuron in an image: a PNG, the array, the settings."""
+    import_tensorflow()
+    from allconv.networks import weights
+    from allconv.reports import explanation
+
+    if arguments.dataset is None:
+        file = arguments.weights
+        known = weights.read(Path(file))[1]["dataset"] if file else "cifar10"
+        arguments.dataset = known
+    way = arguments.preprocess
+    if arguments.white is not None:
+        if way is not None:
+            raise ValueError("--white N is --preprocess white:N: give one of the two.")
+        way = f"white:{arguments.white}"
+    explanation.paths(arguments.output)  # before anything is computed
+    model, preprocess, pullback, said = explanation.read_model(
+        arguments.model, arguments.weights, arguments.dataset, way
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        pixels = explanation.read_image(
+            *(arguments.image, model, arguments.dataset, arguments.data_dir),
+            arguments.fit,
+        )
+    settings = {k: getattr(arguments, k) for k in ("image", "model", "dataset")}
+    written, notes = explanation.write(
+        arguments.output,
+        pixels,
+        model,
+        preprocess,
+        pullback,
+        arguments.rule,
+        settings | {"preprocess": said},
+        before_rectifier=arguments.before_rectifier,
+        layer=arguments.layer,
+        channel=arguments.channel,
+        position=tuple(arguments.position) if arguments.position else None,
+        target=arguments.target,
+    )
+    if way is None and arguments.model.endswith((".keras", ".h5")):
+        notes = [f"Pixels are taken as {said}.", *notes]
+    for note in [*(str(warning.message) for warning in told), *notes]:
+        print(f"allconv: {note}", file=sys.stderr)
+    print("\n".join(str(path) for path in written))
+
+
+def gallery(arguments: argparse.Namespace) -> None:
+    """Write a page on which to leaf through all units of a network, and the runs."""
+    import_tensorflow()
+    from allconv.networks import places, weights
+    from allconv.networks.classifier import Classifier
+    from allconv.reports import gallery as pages
+    from allconv.results import tables
+
+    path = arguments.weights or weights.released("all_cnn_c", "cifar10")
+    page = pages.write(
+        Path(arguments.output) / "index.html",
+        Classifier.load(path),
+        tables.read(arguments.records or places.folder("records")),
+        arguments.data_dir,
+    )
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -1,0 +1,110 @@
+"""`evaluate`: a network's error on a test set, or every released file's."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from allconv.commands.terminal import import_tensorflow
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measure a network's error on the test set."""
+    import_tensorflow()
+    if arguments.all:
+        return _evaluate_all(arguments)
+    from allconv.data import datasets
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
+
+    if arguments.weights:
+        path = Path(arguments.weights)
+    elif arguments.model:
+        path = weights.released(arguments.model, arguments.dataset or "cifar10")
+    else:
+        raise ValueError("Name a network that `list` shows, or say --all.")
+    classifier = Classifier.load(path)
+    meta = classifier.meta
+    if arguments.model not in (None, meta["architecture"]):
+        raise ValueError(
+            f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
+        )
+    dataset = arguments.dataset or meta["dataset"]
+    datasets.check("--dataset", dataset)
+    fitting = [n for n, c in datasets.CLASS_NAMES.items() if len(c) == meta["classes"]]
+    if dataset in datasets.NAMES and dataset not in fitting:
+        raise ValueError(
+            f"{path} tells {meta['classes']} classes apart, as in "
+            f"{' and '.join(fitting) or meta['dataset']}. "
+            f"Received: --dataset {dataset}"
+        )
+    result = _measured(classifier, dataset, arguments)
+    names = datasets.class_names(dataset)
+    for name, error in zip(names, result.per_class, strict=True):
+        print(f"  {name:16}{error:6.1f} %")
+    return 0
+
+
+# Other processors round otherwise, which may turn an image that lies on the border.
+TURNED = 5
+
+
+def _evaluate_all(arguments: argparse.Namespace) -> int:
+    from allconv.data import datasets
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
+
+    if arguments.model or arguments.weights or arguments.dataset:
+        raise ValueError(
+            "--all measures every released file on its own data set: name neither "
+            "a network, nor weights, nor a data set."
+        )
+    files = {weights.file_of(entry): entry for entry in weights.manifest()}
+    if not files:
+        raise ValueError("No weight file is released yet; train one with `train`.")
+    differing = unmeasured = 0
+    for path, entry in files.items():
+        classifier = Classifier.load(path)
+        try:
+            result = _measured(classifier, entry["dataset"], arguments)
+        except datasets.DataError as error:
+            unmeasured += 1
+            print(
+                f"{entry['architecture']} on {entry['dataset']}: not measured: {error}"
+            )
+            continue
+        wrong = entry["wrong"]
+        differing += abs(result.wrong - wrong) > TURNED
+        same = "as recorded" if result.wrong == wrong else f"{wrong} were recorded"
+        print(f"  {entry['preset']}, seed {entry['seed']}: {same}")
+    for count, what in ((differing, "differ"), (unmeasured, "were not measured")):
+        if count:
+            print(f"allconv: {count} of {len(files)} files {what}", file=sys.stderr)
+    return int(differing + unmeasured > 0)
+
+
+def _measured(classifier, dataset: str, arguments: argparse.Namespace):
+    """The `Evaluation` of one look at each test image; its error is printed."""
+    from allconv.data import datasets
+    from allconv.results.evaluation import score
+
+    _, (images, labels) = datasets.load(dataset, arguments.data_dir)
+    meta = classifier.meta
+    if len(datasets.class_names(dataset)) != meta["classes"]:
+        raise ValueError(
+            f"{dataset} should have the {meta['classes']} classes of the network. "
+            f"Received: {len(datasets.class_names(dataset))} classes"
+        )
+    result = score(classifier.predict(images), labels)
+    known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
+    print(
+        f"{meta['architecture']} on {dataset}: error {result.error:.2f} % "
+        f"({result.wrong} of {result.n}{known})"
+    )
+    if arguments.test_time_augmentation:
+        augmented = score(
+            classifier.predict(images, test_time_augmentation=True), labels
+        )
+        print(
+            f"  with test-time augmentation (mirrored): error {augmented.error:.2f} %"
+        )
+    return result

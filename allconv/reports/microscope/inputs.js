@@ -1,0 +1,65 @@
+/* From pixels to what a network takes, and back. */
+"use strict";
+
+/* Pixels to inputs and gradients back, as `allconv.preprocessing` does it. */
+class ContrastAndWhitening {
+  /* `half`: the upper half of the symmetric matrix, int16 in units of `unit`. */
+  constructor({ norm, unit }, mean, half, module = null) {
+    const count = mean.length, memory = new Memory();
+    Object.assign(this, { norm, unit, mean, count });
+    const places = [(count * count) / 2, 3 * count, 3 * count].map((floats) => memory.take(floats));
+    const { kernels, base, floats, shorts } = memory.open(module);
+    const [matrix, x, y] = places.map((at) => at + base);
+    Object.assign(this, { kernels, floats, matrix, x, y });
+    for (let i = 0, at = 0, start = matrix >> 1; i < count; i++)
+      for (let j = i; j < count; j++, at++) shorts[start + i * count + j] = shorts[start + j * count + i] = half[at];
+  }
+  /* The matrix times one or three vectors, for which it is read once. */
+  multiply(vectors) {
+    const { floats, count, x, y } = this;
+    vectors.forEach((values, v) => floats.set(values, (x >> 2) + v * count));
+    this.kernels.multiply_matrix(this.matrix, x, this.unit, y, count, vectors.length);
+    return vectors.map((_, v) => floats.slice((y >> 2) + v * count, (y >> 2) + (v + 1) * count));
+  }
+  contrast(pixels) {
+    const centre = mean(pixels), centred = Float64Array.from(pixels, (v) => v - centre);
+    const length = Math.sqrt(centred.reduce((sum, v) => sum + v * v, 0));
+    return { centred, length, divisor: length / this.norm < 1e-6 ? 1 : length / this.norm };
+  }
+  inputs(pixels) {
+    const { centred, divisor } = this.contrast(pixels);
+    return this.multiply([Float32Array.from(centred, (v, i) => v / divisor - this.mean[i])])[0];
+  }
+  /* Gradients at the inputs, three at most, to gradients at the pixels. */
+  pullback(pixels, maps) {
+    const { centred, length, divisor } = this.contrast(pixels);
+    const unit = centred.map((v) => v / Math.max(length, 1e-8));
+    return this.multiply(maps).map((back) => {
+      const along = back.reduce((sum, v, i) => sum + v * unit[i], 0);
+      const turned = Float64Array.from(back, (v, i) => (v - unit[i] * along) / divisor), centre = mean(turned);
+      return Float32Array.from(turned, (v) => v - centre);
+    });
+  }
+}
+
+const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+
+class MeanAndDeviation {
+  constructor(means, deviations) { Object.assign(this, { means, deviations }); }
+  inputs(pixels) {
+    const n = this.means.length;
+    return Float32Array.from(pixels, (v, i) => (v - this.means[i % n]) / this.deviations[i % n]);
+  }
+  pullback(pixels, maps) { return maps.map((map) => map.map((v, i) => v / this.deviations[i % this.deviations.length])); }
+}
+
+/* IEEE half precision to float32. */
+function fromHalf(halves) {
+  const out = new Float32Array(halves.length), table = new Float32Array(65536);
+  for (let h = 0; h < 65536; h++) {
+    const exponent = (h >> 10) & 31, fraction = h & 1023, sign = h & 0x8000 ? -1 : 1;
+    table[h] = sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  }
+  for (let i = 0; i < halves.length; i++) out[i] = table[halves[i]];
+  return out;
+}

@@ -1,0 +1,252 @@
+/* The page: what is looked at, its address, and what a person does. */
+"use strict";
+
+/* ---- What is looked at ---- */
+
+let entry = null; // of the network
+const view = { image: 0, layer: 0, unit: null, cell: null, target: null };
+let original = null, pixels = null; // uint8 RGB; `pixels` with what was painted
+let answer = null, tool = "look", cursor = [16, 16];
+let asking = false, again = false;
+const side = () => entry.network.input[0];
+
+/* Ask for the newest view; while an answer is on its way, once more when it is here. */
+async function look() {
+  if (asking) { again = true; return; }
+  asking = true;
+  try {
+    do {
+      again = false;
+      const { layer, unit, cell, target } = view, asked = entry;
+      const result = await laboratory.ask("look", { pixels: pixels.slice(), view: { layer, unit, cell, target } });
+      if (asked !== entry || layer !== view.layer) { again = true; continue; }
+      answer = { ...result, layer };
+      draw();
+    } while (again);
+  } catch (error) {
+    fail(error.message);
+  } finally {
+    asking = false;
+  }
+}
+
+async function open(which) {
+  entry = facts.networks[which];
+  $("state").hidden = false;
+  $("state").textContent = `Unpacking ${entry.title} …`;
+  const opened = await laboratory.ask("open", await partsOf(entry));
+  entry.compiled = opened.compiled;
+  entry.images.pixels ??= await unpack(entry.images.blob, Uint8Array);
+  $("about").textContent = entry.about;
+  drawImages();
+  drawTabs();
+  drawClasses();
+  $("state").hidden = true;
+  $("main").hidden = false;
+}
+
+function choose(image) {
+  view.image = image;
+  const size = side() ** 2 * 3;
+  setImage(entry.images.pixels.slice(image * size, (image + 1) * size));
+  address();
+  for (const option of $("images").children) select(option, Number(option.dataset.number) === image);
+  $("image-title").textContent = `Test image ${entry.images.numbers[image]}: ${entry.images.names[image]}`;
+}
+
+function setImage(rgb) {
+  original = rgb;
+  pixels = rgb.slice();
+  painted(false);
+  occlusionGone();
+  look();
+}
+
+function painted(yes) {
+  $("restore").disabled = !yes;
+}
+
+function select(option, yes) {
+  option.setAttribute("aria-selected", yes);
+  option.tabIndex = yes ? 0 : -1;
+}
+
+function show(changes) {
+  Object.assign(view, changes);
+  if ("layer" in changes) markTab();
+  address();
+  look();
+}
+
+/* ---- The address: #network/layer/unit/row,column/image ---- */
+
+function address() {
+  const { layer, unit, cell, image } = view;
+  const parts = [entry.title, entry.layers[layer].name, unit ?? "strongest", cell ? cell.join(",") : "strongest", image ?? "own"];
+  history.replaceState(null, "", `#${parts.map(encodeURIComponent).join("/")}`);
+}
+
+/* The nearest view to an address: what is missing or wrong in it is the usual one. */
+function fromAddress(hash) {
+  let parts = [];
+  try {
+    parts = decodeURIComponent(hash.slice(1)).split("/");
+  } catch { /* no address of ours */ }
+  const [title, name, unit, cell, image] = parts;
+  const which = Math.max(0, facts.networks.findIndex((one) => one.title === title));
+  const layers = facts.networks[which].layers, found = layers.findIndex((one) => one.name === name);
+  const whole = (text, fallback) => (/^\d+$/.test(text ?? "") ? Number(text) : fallback);
+  const pair = (cell ?? "").split(",").map((text) => whole(text, null));
+  return {
+    which,
+    layer: found < 0 ? Math.min(layers.length - 1, Math.floor(layers.length * 0.6)) : found,
+    unit: found < 0 ? null : whole(unit, null),
+    cell: found < 0 || pair.length !== 2 || pair.includes(null) ? null : pair,
+    image: Math.min(whole(image, 0), facts.networks[which].images.names.length - 1),
+  };
+}
+
+/* ---- Events ---- */
+
+/* Where a key leads in a list of `count`, of which `across` stand in a row. */
+function follow(event, count, current, across = 1) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return null; // the browser's
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
+  const to = { Home: 0, End: count - 1 }[event.key] ?? (step ? current + step : null);
+  if (to === null) return null;
+  event.preventDefault();
+  return to >= 0 && to < count ? to : null;
+}
+
+function listbox(list, chosen, { inRows = false } = {}) {
+  const options = () => [...list.children];
+  list.addEventListener("click", (event) => {
+    const option = event.target.closest("[role=option]");
+    if (option) chosen(Number(option.dataset.number));
+  });
+  list.addEventListener("keydown", (event) => {
+    const current = options().indexOf(event.target);
+    if (current < 0) return;
+    if (event.key === " " || event.key === "Enter") {
+      event.preventDefault();
+      return chosen(Number(event.target.dataset.number));
+    }
+    const top = options()[0].offsetTop, across = inRows ? options().filter((o) => o.offsetTop === top).length : 1;
+    const to = follow(event, options().length, current, across);
+    if (to === null) return;
+    options()[to].focus({ preventScroll: true });
+    reveal(options()[to], list);
+    chosen(Number(options()[to].dataset.number));
+  });
+}
+
+function wire() {
+  listbox($("images"), (i) => { stopCamera(); choose(i); });
+  listbox($("classes"), (i) => show({ target: view.target === i ? null : i }));
+  listbox($("units"), (unit) => show({ unit, cell: null }), { inRows: true });
+  const moveTo = (layer) => show({ layer, unit: null, cell: null });
+  $("tabs").addEventListener("click", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    if (tab) moveTo([...$("tabs").children].indexOf(tab));
+  });
+  $("tabs").addEventListener("keydown", (event) => {
+    const to = follow(event, entry.layers.length, view.layer, 0);
+    if (to === null) return;
+    moveTo(to);
+    $("tabs").children[to].focus({ preventScroll: true });
+  });
+  $("strongest").addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) show({ unit: Number(button.dataset.number), cell: null });
+  });
+  const map = $("map");
+  map.addEventListener("click", (event) => show({ unit: answer.neuron.unit, cell: pixelAt(event, map, answer.shape) }));
+  map.addEventListener("keydown", (event) => {
+    if (event.key === "Home") { event.preventDefault(); return show({ unit: answer.neuron.unit, cell: null }); }
+    const move = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const from = view.cell ?? answer.neuron.cell;
+    const cell = from.map((at, axis) => Math.min(answer.shape[axis] - 1, Math.max(0, at + move[axis])));
+    show({ unit: answer.neuron.unit, cell });
+  });
+
+  const image = $("image"), paintOrLook = (event) => use((cursor = pixelAt(event, image, [side(), side()])));
+  image.addEventListener("pointerdown", (event) => {
+    image.setPointerCapture(event.pointerId);
+    paintOrLook(event);
+  });
+  image.addEventListener("pointermove", (event) => { if (image.hasPointerCapture(event.pointerId)) paintOrLook(event); });
+  image.addEventListener("keydown", (event) => {
+    if (event.key === " " || event.key === "Enter") { event.preventDefault(); return use(cursor); }
+    const move = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    cursor = cursor.map((at, axis) => Math.min(side() - 1, Math.max(0, at + move[axis])));
+    drawOver();
+  });
+  for (const event of ["focus", "blur"]) image.addEventListener(event, drawOver);
+  $("restore").addEventListener("click", () => setImage(original));
+  $("occlude").addEventListener("click", () => occlude().catch((error) => fail(error.message)));
+  $("whole").addEventListener("change", drawNeuron);
+  $("file").addEventListener("change", () => take($("file").files[0]).then(() => { $("file").value = ""; }));
+  $("camera").hidden = !navigator.mediaDevices?.getUserMedia;
+  $("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));
+  addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
+  for (const end of ["dragleave", "drop"]) addEventListener(end, () => document.body.classList.remove("dropping"));
+  addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
+  $("network").addEventListener("change", () => go({ ...fromAddress(`#${facts.networks[$("network").value].title}`), image: view.image }));
+  addEventListener("hashchange", () => go(fromAddress(location.hash)));
+}
+
+function drawTools() {
+  for (const [value, title] of Object.entries(TOOLS)) {
+    const label = make("label"), input = make("input", undefined, { type: "radio", name: "tool", value });
+    input.checked = value === tool;
+    input.addEventListener("change", () => {
+      tool = value;
+      $("image").classList.toggle("painting", tool !== "look");
+      drawOver();
+    });
+    label.append(input, title);
+    $("tools").append(label);
+  }
+  for (const [key, title] of Object.entries({ patch: "image", ...RULE_NAMES })) {
+    const figure = make("figure"), canvas = make("canvas", undefined, { role: "img" });
+    const caption = make("figcaption", title), small = make("small"), audit = make("small", "", { class: "audit" });
+    caption.append(small, audit);
+    figure.append(canvas, caption);
+    $("four").append(figure);
+    figures[key] = { canvas, small, audit };
+  }
+  facts.networks.forEach(({ title }, i) => $("network").append(make("option", title, { value: i })));
+  $("networks").hidden = facts.networks.length < 2;
+}
+
+async function go({ which, ...wanted }) {
+  try {
+    const other = entry !== facts.networks[which];
+    Object.assign(view, wanted, other ? { target: null } : {});
+    answer = other ? null : answer;
+    if (other) await open(which);
+    $("network").value = which;
+    const { channels, height, width } = sizeOf(view.layer);
+    if (view.unit !== null && view.unit >= channels) view.unit = null;
+    if (view.cell && (view.cell[0] >= height || view.cell[1] >= width)) view.cell = null;
+    markTab();
+    if (view.image === null) setImage(original);
+    else choose(view.image);
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+function sizeOf(layer) {
+  const [height, width, channels] = entry.layers[layer].shape;
+  return { height, width, channels };
+}
+
+drawTools();
+wire();
+laboratory.start();
+go(fromAddress(location.hash));

@@ -1,0 +1,234 @@
+"""Write the page in which a network runs: template, engine, weights and images.
+
+The page is one HTML file that opens from a folder, needs no server and loads nothing.
+Weights travel as half-precision numbers where those are exact, as they are for the
+released files, else as float32; what is large is deflated and in base64.
+
+    classifier = Classifier.load(weights.released("all_cnn_c", "cifar10"))
+    page.write("microscope.html", [classifier])
+"""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from allconv.core import files, runtime
+from allconv.data import datasets
+from allconv.data.preprocessing import FIXED_POINT, GCN_SCALE, GCNZCA, MeanStd
+from allconv.networks.classifier import Classifier
+from allconv.probes import receptive_field
+from allconv.reports.microscope.steps import describe
+
+FOLDER = Path(__file__).parent
+ENGINE = ("kernels.js", "convolution.js", "layers.js", "engine.js", "inputs.js")
+SCRIPTS = (
+    "photo.js",
+    "draw.js",
+    "laboratory.js",
+    "view.js",
+    "hands.js",
+    "microscope.js",
+)
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
+IMAGES = 60
+# Paul Tol's 'muted' set, which colour-blind people tell apart, and a grey; one fixed
+# colour for each of ten classes, again and again where there are more.
+COLOURS = (
+    "#332288 #88ccee #44aa99 #117733 #999933 #ddcc77 #cc6677 #882255 #aa4499 #8a8a8a"
+).split()
+
+
+def write(
+    path: str | Path,
+    classifiers: Sequence[Classifier],
+    data_dir: str | Path | None = None,
+    *,
+    patches: str | None = None,
+) -> Path:
+    """Write the page.
+
+    The images to pick from are of the test set that each network was trained for or,
+    where that is not on this machine, synthetic shapes; the page says which.
+
+    Args:
+        path: The HTML file; its folder is made.
+        classifiers: Networks with their preprocessing; the page shows the first.
+        data_dir: As in `data.load`.
+        patches: Address of a page with the patches of each unit, which understands
+            `#layer/unit`; the microscope links to it.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If there is no network, or the engine cannot run one of them.
+    """
+    if not classifiers:
+        raise ValueError("The page needs a network at least. Received: none")
+    blobs: dict[str, str] = {}
+    networks = [_network(c, blobs, data_dir) for c in classifiers]
+    facts = {"networks": networks, "colours": COLOURS, "patches": patches}
+    parts = {
+        "style": _text("microscope.css"),
+        "engine": "\n".join(map(_text, ENGINE)),
+        "worker": _text("worker.js"),
+        "script": "\n".join(map(_text, SCRIPTS)),
+        "kernels": base64.b64encode((FOLDER / "kernels.wasm").read_bytes()).decode(),
+        "facts": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
+        "blobs": "\n".join(
+            f'<script type="text/plain" id="{name}">{text}</script>'
+            for name, text in blobs.items()
+        ),
+        "foot": _foot(),
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], _text("microscope.html"))
+    files.write_bytes(path, page.encode())
+    return path
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text("utf-8")
+
+
+def _network(classifier: Classifier, blobs: dict[str, str], data_dir) -> dict:
+    """What the page knows of one network; arrays go to `blobs`, equal ones once."""
+    model, meta = classifier.model, classifier.meta
+    network, values = describe(model)
+    halves = values.astype(np.float16)
+    exact = bool((halves == values).all())
+    shown = (
+        meta["dataset"] if datasets.is_cached(meta["dataset"], data_dir) else "shapes"
+    )
+    images, labels, numbers = _images(shown, data_dir)
+    if images.shape[1:] != network["input"]:
+        raise ValueError(
+            f"The page has images of {images.shape[1:]}. "
+            f"Received: {model.name} of {network['input']}"
+        )
+    return {
+        "network": network,
+        "title": meta["architecture"],
+        "about": _about(meta, shown),
+        "classes": datasets.CLASS_NAMES[meta["dataset"]],
+        "weights": {"half": exact, "blob": _blob(halves if exact else values, blobs)},
+        "preprocessing": _preprocessing(classifier.preprocessor, blobs),
+        "images": {
+            "blob": _blob(images, blobs),
+            "names": [datasets.CLASS_NAMES[shown][label] for label in labels],
+            "labels": labels.tolist() if shown == meta["dataset"] else None,
+            "numbers": numbers.tolist(),
+        },
+        "layers": [_layer(model, layer["name"]) for layer in network["layers"]],
+        **_ends(network, values),
+    }
+
+
+def _images(dataset: str, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test images, equally many of each class, in the order of the set."""
+    _, (images, labels) = datasets.load(dataset, data_dir)
+    each = -(-IMAGES // len(datasets.CLASS_NAMES[dataset]))
+    firsts = [np.flatnonzero(labels == c)[:each] for c in np.unique(labels)]
+    numbers = np.sort(np.concatenate(firsts))[:IMAGES]
+    return images[numbers], labels[numbers], numbers
+
+
+def _preprocessing(preprocessor: object, blobs: dict[str, str]) -> dict:
+    match preprocessor:
+        case GCNZCA():
+            arrays = preprocessor.compact()
+            numbers = {"norm": GCN_SCALE, "unit": FIXED_POINT}
+        case MeanStd():
+            arrays, numbers = preprocessor.arrays(), {}
+        case _:
+            raise ValueError(
+                "The page has the preprocessing gcn_zca and mean_std. "
+                f"Received: {type(preprocessor).__name__}"
+            )
+    kept = {name: _blob(array, blobs) for name, array in arrays.items()}
+    return {"kind": preprocessor.name, "arrays": kept, **numbers}
+
+
+def _layer(model, name: str) -> dict:
+    """What a person is told of a layer, and where its units look."""
+    layer, field = model.get_layer(name), receptive_field.compute(model, name)
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(layer).__name__.removesuffix("2D"))
+    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    return {
+        "name": name,
+        "shape": (1, 1, *layer.output.shape[1:])[-3:],
+        "kind": kind.lower(),
+        "window": window,
+        "strides": getattr(layer, "strides", None) if window else None,
+        "patches": getattr(layer, "kernel_size", None) is not None,
+        "field": {"start": field.start, "size": field.size, "stride": field.stride},
+    }
+
+
+def _ends(network: dict, values: np.ndarray) -> dict:
+    """Where class scores are a map, and which units vote for them directly."""
+    steps, layers = network["steps"], network["layers"]
+    ops = [step["op"] for step in steps if step["op"] != "relu"]
+    at = {step["layer"]: i for i, step in enumerate(steps) if step["op"] == "conv"}
+    if not at:
+        return {"classMap": None, "votes": None}
+    last = max(at.values())
+    position = {layer["name"]: i for i, layer in enumerate(layers)}
+    index = position[steps[last]["layer"]]
+    class_map = index if ops[-2:] == ["conv", "global_average"] else None
+    votes = None
+    below = layers[index - 1]["step"] == last - 1 if index else False
+    if below and steps[last]["kernel"] == (1, 1):
+        classes = steps[last]["filters"]
+        bias = classes * steps[last]["bias"]
+        before = [s["filters"] for s in steps[:last] if s["op"] == "conv"][-1]
+        votes = {"layer": index - 1, "shape": (before, classes), "bias": bool(bias)}
+    return {"classMap": class_map, "votes": votes}
+
+
+def _blob(array: np.ndarray, blobs: dict[str, str]) -> str:
+    """Keep an array as deflated bytes in base64; its name, equal for equal arrays.
+
+    First come the low bytes of all numbers, then the next ones, and whole numbers have
+    their sign in the lowest bit: a ninth less to load.
+    """
+    if np.issubdtype(array.dtype, np.signedinteger):
+        array = (array << 1) ^ (array >> 8 * array.itemsize - 1)
+    content = np.ascontiguousarray(array).view(np.uint8).reshape(-1, array.itemsize)
+    planes = content.T.tobytes()
+    name = "blob-" + hashlib.sha256(planes).hexdigest()[:16]
+    if name not in blobs:
+        blobs[name] = base64.b64encode(zlib.compress(planes, 9)).decode()
+    return name
+
+
+def _about(meta: Mapping, shown: str) -> str:
+    text = f"{meta['architecture']}, trained on {TITLES[meta['dataset']]}"
+    if "preset" in meta:
+        text += f" by the recipe {meta['preset']}, seed {meta['seed']}"
+    if "error" in meta:
+        text += f": it gets {meta['error']:.2f} % of the test images wrong"
+    if shown != meta["dataset"]:
+        text += (
+            f". {TITLES[meta['dataset']]} was not on the machine that made this page: "
+            "the images are synthetic shapes, which the network has never seen"
+        )
+    return text + "."
+
+
+def _foot() -> str:
+    made = runtime.environment()
+    commit = f", commit {made_by[:12]}" if (made_by := runtime.commit()) else ""
+    return html.escape(
+        f"Made with TensorFlow {made['tensorflow']} and Keras {made['keras']}{commit}. "
+        "The networks run in this page: nothing is loaded from elsewhere and no "
+        "picture leaves it."
+    )

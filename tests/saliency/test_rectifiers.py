@@ -1,0 +1,134 @@
+"""Rectifiers of one operation or several follow the rules; clamps do not."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from allconv.saliency.explainer import Explainer, explain
+from tests.nets import images
+
+ALPHA = np.float32([[[0.3, 0.05, -0.2, 0.4]]])
+
+
+def prelu():
+    return layers.PReLU(keras.initializers.Constant(ALPHA[0, 0]), shared_axes=[1, 2])
+
+
+def leaky(below, threshold=0.0):
+    return lambda x: np.where(x > threshold, 1, below)
+
+
+# Each unit with its slope, written by hand.
+UNITS = {
+    "prelu": (prelu, lambda x: np.where(x > 0, 1, ALPHA)),
+    "threshold": (lambda: layers.ReLU(threshold=0.4), leaky(0, 0.4)),
+    "all three": (
+        lambda: layers.ReLU(max_value=1.0, negative_slope=0.2, threshold=0.3),
+        lambda x: np.where(x > 1, 0, np.where(x > 0.3, 1, np.where(x < 0.3, 0.2, 0))),
+    ),
+    "leaky, capped": (
+        lambda: layers.ReLU(max_value=0.5, negative_slope=0.2),
+        lambda x: np.where(x > 0.5, 0, np.where(x > 0, 1, 0.2)),
+    ),
+    "times a cast": (
+        lambda: layers.Lambda(lambda x: x * tf.cast(x > 0.1, x.dtype)),
+        leaky(0, 0.1),
+    ),
+    "cast times": (
+        lambda: layers.Lambda(lambda x: ops.cast(x >= 0.1, "float32") * x),
+        leaky(0, 0.1),
+    ),
+    "maximum of multiples": (
+        lambda: layers.Lambda(lambda x: tf.maximum(x, 0.2 * x)),
+        leaky(0.2),
+    ),
+    "where of multiples": (
+        lambda: layers.Lambda(lambda x: tf.where(x > 0, x, x * 0.1)),
+        leaky(0.1),
+    ),
+    "two parts": (
+        lambda: layers.Lambda(lambda x: tf.maximum(x, 0.0) + 0.3 * tf.minimum(x, 0.0)),
+        leaky(0.3),
+    ),
+    "two rectifiers": (
+        lambda: layers.Lambda(lambda x: tf.nn.relu(x) - tf.nn.relu(-x) * 0.3),
+        leaky(0.3),
+    ),
+    "clip": (
+        lambda: layers.Lambda(lambda x: tf.clip_by_value(x, 0.0, 0.7)),
+        lambda x: (x > 0) & (x < 0.7),
+    ),
+}
+CLAMPS = {
+    "hard_sigmoid": lambda: layers.Activation("hard_sigmoid"),
+    "hard_swish": lambda: layers.Activation("hard_swish"),
+    "hard_tanh": lambda: layers.Activation("hard_tanh"),
+    "keras 2's": lambda: layers.Lambda(
+        lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0)
+    ),
+    "unit norm": lambda: layers.UnitNormalization(),
+    "celu": lambda: layers.Activation("celu"),
+}
+
+
+def net(unit):
+    keras.utils.set_random_seed(3)
+    below = layers.Conv2D(4, 3)
+    above = layers.Conv2D(2, 3, name="top")
+    return keras.Sequential([keras.Input((8, 8, 3)), below, unit, above]), below, above
+
+
+def by_hand(below, above, slopes, x, rule):
+    """The chain rule, with the rule's masks at the one unit; of the map's sum."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        middle = below(x)
+    signal = np.zeros(middle.shape, np.float32)
+    for i, j in np.ndindex(4, 4):  # the transposed convolution of ones
+        signal[:, i : i + 3, j : j + 3] += above.kernel.numpy()[..., 1]
+    if rule != "backprop":
+        signal = np.maximum(signal, 0)
+    if rule != "deconvnet":
+        signal = signal * slopes(middle.numpy())
+    return tape.gradient(middle, x, tf.constant(signal, tf.float32)).numpy()
+
+
+@pytest.mark.parametrize("rule", ["backprop", "deconvnet", "guided"])
+@pytest.mark.parametrize("name", UNITS)
+def test_units_of_several_operations_follow_the_rule(name, rule):
+    make, slopes = UNITS[name]
+    model, below, above = net(make())
+    x = images(size=8)
+    explainer = Explainer(model, rule, layer="top")
+    maps = explainer(x, channel=1, position="all")
+    np.testing.assert_allclose(
+        maps, by_hand(below, above, slopes, x, rule), rtol=1e-4, atol=1e-5
+    )
+    assert len(explainer.audit.rectifiers) == 1
+    assert explainer.audit.treated == explainer.audit.rectifiers
+    assert not explainer.audit.untouched
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+@pytest.mark.parametrize("name", CLAMPS)
+def test_clamps_in_smooth_functions_are_no_rectifiers(name, rule):
+    model, _, _ = net(CLAMPS[name]())
+    x = images(size=8)
+    with pytest.raises(ValueError, match="says nothing of"):
+        explain(model, x, rule, layer="top", channel=1)
+    loose = Explainer(model, rule, layer="top", strict=False)
+    assert loose.audit.rectifiers == ()
+    plain = explain(model, x, "backprop", layer="top", channel=1)
+    np.testing.assert_allclose(loose(x, channel=1), plain, rtol=1e-4, atol=1e-6)
+
+
+def test_a_value_before_a_unit_of_several_operations():
+    model, below, _ = net(prelu())
+    x = images(size=8)
+    unit = model.layers[1].name
+    found = Explainer(model, "guided", layer=unit, before_rectifier=True)
+    _, said = found.locate(x, channel=2, position=(1, 1))
+    np.testing.assert_allclose(said, below(x)[:, 1, 1, 2], rtol=1e-5)
