@@ -36,7 +36,8 @@ OTHER = {
     "05": {
         **{"LAYERS": "['conv3']", "LAYER": "'conv5'", "MAPS": "1"},
         **{"CHANNELS": "[7]", "SQUARE": "5", "CLASSES": "[9, 4, 7, 0]"},
-        **{"PER_CLASS": "3", "MODEL": "{model}", "WHITE": "1", "PHOTO": "{photo}"},
+        **{"PER_CLASS": "3", "MODEL": "{model}", "PREPROCESS": "'white:1'"},
+        "PHOTO": "{photo}",
     },
     "06": {"SIZE": "3"},
 }

@@ -367,6 +367,7 @@ def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     inch = 1 / figure.get_figheight()
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
     axes.set_xlim(strip.get_xlim())
+    axes.set_prop_cycle(color=COLOURS)
     drawn = {}
     for name, score in scores.items():
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
