@@ -184,10 +184,26 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         "draw.gallery",
         "gallery",
-        "Write a page on which to leaf through all units of a network, and the runs.",
+        "Write a page on which a network runs and all its units can be leafed through.",
         epilog="One HTML file, for any browser; it needs no network and no server.",
     )
     sub.add_argument("--weights", help="a weight file; default: released All-CNN-C")
+    sub.add_argument("--model", metavar="X.keras", help="a model of your own, instead")
+    sub.add_argument(
+        "--images", metavar="FOLDER", help="for --model: photos, or folders of classes"
+    )
+    sub.add_argument(
+        "--preprocess",
+        help="how X.keras takes pixels, as for explain; default: as its layers say",
+    )
+    sub.add_argument("--white", help="N, for --preprocess white:N")
+    sub.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="convolutions; default: all"
+    )
+    sub.add_argument("--units", type=int, help="of each layer, evenly; default: all")
+    sub.add_argument(
+        "--still", action="store_true", help="leave out the network that runs"
+    )
     sub.add_argument("--records", metavar="DIR", help="default: the released ones")
     sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
     _data_dir(sub)

@@ -56,18 +56,42 @@ def explain(arguments: argparse.Namespace) -> None:
 
 
 def gallery(arguments: argparse.Namespace) -> None:
-    """Write a page on which to leaf through all units of a network, and the runs."""
+    """Write a page on which a network runs and all its units can be leafed through."""
+    own = arguments.model is not None
+    if own != (arguments.images is not None) or (own and arguments.weights):
+        raise ValueError(
+            "Give --model X.keras with --images FOLDER, or --weights FILE, or neither. "
+            f"Received: --model {arguments.model} --images {arguments.images} "
+            f"--weights {arguments.weights}"
+        )
     import_tensorflow()
-    from allconv.networks import places, weights
-    from allconv.networks.classifier import Classifier
     from allconv.reports import gallery as pages
-    from allconv.results import tables
 
-    path = arguments.weights or weights.released("all_cnn_c", "cifar10")
-    page = pages.write(
-        Path(arguments.output) / "index.html",
-        Classifier.load(path),
-        tables.read(arguments.records or places.folder("records")),
-        arguments.data_dir,
-    )
+    path = Path(arguments.output) / "index.html"
+    shown = {"layers": arguments.layers, "units": arguments.units}
+    shown["live"] = not arguments.still
+    if own:
+        from allconv.reports import inputs
+
+        model = inputs.load(arguments.model)
+        way = arguments.preprocess
+        if arguments.white is not None:
+            way = f"white:{arguments.white}"
+        if way is None:
+            way, said = inputs.found(model)
+            print(f"allconv: Pixels are taken as {said}.", file=sys.stderr)
+        page = pages.write_model(path, model, arguments.images, way, **shown)
+    else:
+        from allconv.networks import places, weights
+        from allconv.networks.classifier import Classifier
+        from allconv.results import tables
+
+        file = arguments.weights or weights.released("all_cnn_c", "cifar10")
+        page = pages.write(
+            path,
+            Classifier.load(file),
+            tables.read(arguments.records or places.folder("records")),
+            arguments.data_dir,
+            **shown,
+        )
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -12,7 +12,7 @@ Figure 2 of Zeiler & Fergus).
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -56,6 +56,7 @@ def top_activations(
     one_per_image: bool = True,
     batch_size: int = 100,
     progress: bool = True,
+    peaks: Callable[[int, dict[str, np.ndarray]], None] | None = None,
 ) -> dict[str, Top]:
     """Find the strongest activations of all channels of several layers in one pass.
 
@@ -77,6 +78,9 @@ def top_activations(
             position, or each of its positions by itself.
         batch_size: Images per step, but for a data set.
         progress: Whether to show a progress bar.
+        peaks: Called after each batch with the number of its first image and, by
+            layer, each image's maximum of each channel, `(images, channels)`: for
+            whatever else is to be known of all activations, in the same pass.
 
     Returns:
         A `Top` per layer name.
@@ -111,7 +115,7 @@ def top_activations(
         [tf.fill((place.tensor.shape[-1], k), nothing) for nothing in _NOTHING]
         for place in places
     ]
-    count, total = 0, len(images) if isinstance(images, np.ndarray) else None
+    count, total = 0, getattr(images, "shape", (None,))[0]
     with tqdm(total=total, unit="image", disable=not progress) as bar:
         for batch in _batches(images, batch_size, model.inputs[0].shape):
             batch = tf.cast(batch, model.inputs[0].dtype)
@@ -119,7 +123,7 @@ def top_activations(
                 tf.math.is_finite(tf.cast(batch, tf.float32))
             ):
                 soundness.check_finite(model, batch[: soundness.batch_size(model) or 1])
-            rankings, bad_images, bad_maps = step(batch, count, rankings)
+            rankings, bad_images, bad_maps, maxima = step(batch, count, rankings)
             if bad_images or any(bad_maps):
                 last = f"image {count} to {count + len(batch) - 1}"
                 if bad_images:
@@ -128,6 +132,9 @@ def top_activations(
                 raise ValueError(
                     f"An activation of layer {layer!r}, {last}, is not finite."
                 )
+            if peaks is not None:
+                found = [tensor.numpy() for tensor in maxima]
+                peaks(count, dict(zip(names, found, strict=True)))
             count += len(batch)
             bar.update(len(batch))
     if not count:
@@ -296,7 +303,8 @@ def _tracker(outputs, k, one_per_image):
             for activations, ranking in zip(maps, rankings, strict=True)
         ]
         finite = tf.reduce_all(tf.math.is_finite(tf.cast(images, tf.float32)))
-        return [ranking for ranking, _ in folded], ~finite, [n for _, n in folded]
+        ranked, bad_maps, maxima = map(list, zip(*folded, strict=True))
+        return ranked, ~finite, bad_maps, maxima
 
     return step
 
@@ -311,7 +319,8 @@ def _fold(activations, first, ranking, one_per_image):
     k = ranking[0].shape[1]
     batch, height, width, channels = tf.unstack(tf.shape(activations, tf.int64))
     flat = tf.reshape(activations, (batch, height * width, channels))
-    peak = tf.transpose(tf.reduce_max(flat, axis=1))
+    maxima = tf.reduce_max(flat, axis=1)
+    peak = tf.transpose(maxima)
     bad = tf.reduce_any(~tf.math.is_finite(peak))
 
     # In order of image: `top_k` ranks equal values by place, here and below.
@@ -341,7 +350,7 @@ def _fold(activations, first, ranking, one_per_image):
         new = tf.reshape(new, (channels, -1))
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
-    return [tf.gather(c, order, batch_dims=1) for c in candidates], bad
+    return [tf.gather(c, order, batch_dims=1) for c in candidates], bad, maxima
 
 
 def visible(box: np.ndarray, size: Sequence[int]) -> np.ndarray:

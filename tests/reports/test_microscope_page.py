@@ -71,10 +71,13 @@ def test_images_are_of_all_classes_and_equal_arrays_travel_once(tmp_path):
     assert first == second
     assert len(re.findall('id="blob-', text)) == 4  # weights, mean, std, images
     _, (images, labels) = datasets.load("shapes")
-    numbers = first["images"]["numbers"]
+    names = first["images"]["names"]
+    numbers = [int(name.rpartition(" ")[2]) for name in names]
     sent = blob_of(text, first["images"]["blob"], "uint8")
     np.testing.assert_array_equal(sent.reshape(-1, 32, 32, 3), images[numbers])
     assert first["images"]["labels"] == labels[numbers].tolist()
+    classes = datasets.CLASS_NAMES["shapes"]
+    assert names[0] == f"{classes[labels[numbers[0]]]}, test image {numbers[0]}"
     assert np.bincount(labels[numbers]).tolist() == [6] * 10
 
 
@@ -245,12 +248,29 @@ def test_an_address_is_followed_and_kept(fresh):
     fresh.click("#tabs button:nth-child(3)")
     fresh.run(SETTLE)
     assert fresh.run("return location.hash").startswith("#all_cnn_c/conv3/strongest/")
-    fresh.run("location.hash = '#nonsense/%'")
-    fresh.run(SETTLE)
-    assert fresh.run("return entry.title") == "all_cnn_c"
-    fresh.run("location.hash = '#model_c/conv5/9999/77,0/2'")
-    fresh.wait("answer && entry.title === 'model_c'")
-    assert fresh.run("return [view.unit, view.cell, view.image]") == [None, None, 2]
+    fresh.run("history.back()")
+    fresh.wait("layerOf().name === 'conv6' && !asking")
+    assert fresh.run("return [view.unit, view.cell, view.image]") == [12, [2, 5], 4]
+
+
+def test_a_wrong_address_goes_to_the_nearest_right_one_and_says_so(fresh):
+    said = "return $('said').hidden ? '' : $('said').textContent"
+    assert fresh.run(said) == ""
+    for wrong, shown, words in [
+        ("#model_d/conv5", "#model_c/conv5/strongest/strongest/0", "network model_d"),
+        ("#all_cnn_c/conv66/12", "#all_cnn_c/conv6/12/strongest/0", "layer conv66"),
+        ("#all_cnn_c/conv6/999", "#all_cnn_c/conv6/191/strongest/0", "unit 999"),
+        ("#all_cnn_c/conv6/1/9,2", "#all_cnn_c/conv6/1/7,2/0", "row 9"),
+        ("#all_cnn_c/conv6/1/x/70", "#all_cnn_c/conv6/1/strongest/59", "image 70"),
+        ("#all_cnn_c/%/1", "#all_cnn_c/conv1/1/strongest/0", "layer %"),
+    ]:
+        fresh.run(f"location.hash = '{wrong}'")
+        fresh.run("await new Promise((go) => setTimeout(go, 100))")
+        fresh.wait("!going && !asking")
+        assert fresh.run("return location.hash") == shown
+        assert f"there is no {words}, this is" in fresh.run(said)
+    fresh.click("#tabs button:nth-child(3)")
+    assert fresh.run(said) == ""
 
 
 def test_a_neuron_is_chosen_by_pointer_and_by_keys(fresh):

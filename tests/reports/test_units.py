@@ -111,4 +111,35 @@ def test_depthwise_and_whitening_convolutions_are_looked_at_too():
             layers.GlobalAveragePooling2D(),
         ]
     )
-    assert convolutions(model) == ["plain", "depthwise", "whitened"]
+    assert list(convolutions(model)) == ["plain", "depthwise", "whitened"]
+    outer = keras.Sequential([keras.Input((32, 32, 3)), model])
+    assert list(convolutions(outer)) == [
+        f"{model.name}/{name}" for name in ("plain", "depthwise", "whitened")
+    ]
+
+
+def test_sampled_units_are_those_of_all(tmp_path):
+    net = classifier()
+    labels = np.arange(len(IMAGES)) % 3
+    (whole,) = look(net, IMAGES, ["conv2"], k=2, labels=labels, progress=False)
+    file = np.lib.format.open_memmap(
+        tmp_path / "images.npy", "w+", np.uint8, IMAGES.shape
+    )
+    file[:] = IMAGES  # a memory map is as good
+    (some,) = look(
+        net, file, ["conv2"], k=2, labels=labels, units=5, side=4, progress=False
+    )
+    assert some.channels.tolist() == [0, 8, 17, 26, 34]
+    np.testing.assert_array_equal(some.top.index, whole.top.index[some.channels])
+    counts = whole.activity.counts[some.channels]
+    np.testing.assert_array_equal(some.activity.counts, counts)
+    chosen = whole.activity.selectivity()[some.channels]
+    np.testing.assert_allclose(some.activity.selectivity(), chosen)
+    assert whole.maps["backprop"].shape[2:] == (9, 9, 3)
+    assert some.maps["backprop"].shape[2:] == (4, 4, 3)
+    for small, large, fill in [
+        (some.pictures, whole.pictures[some.channels], 0.5),
+        (some.maps["guided"], whole.maps["guided"][some.channels], 0),
+    ]:
+        means = np.nan_to_num(large, nan=fill).mean((2, 3))
+        np.testing.assert_allclose(small.mean((2, 3)), means, rtol=1e-4, atol=1e-6)

@@ -1,13 +1,6 @@
 /* What was packed into the page, and the laboratory in its Worker. */
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-const make = (tag, text, attributes = {}) => {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-};
 const facts = JSON.parse($("facts").textContent);
 
 async function unpack(name, Kind) {

@@ -51,7 +51,7 @@ function choose(image) {
   setImage(entry.images.pixels.slice(image * size, (image + 1) * size));
   address();
   for (const option of $("images").children) select(option, Number(option.dataset.number) === image);
-  $("image-title").textContent = `Test image ${entry.images.numbers[image]}: ${entry.images.names[image]}`;
+  $("image-title").textContent = entry.images.names[image];
 }
 
 function setImage(rgb) {
@@ -80,43 +80,53 @@ function show(changes) {
 
 /* ---- The address: #network/layer/unit/row,column/image ---- */
 
+let going = false; // to an address, which is no new place in the history
+
 function address() {
   const { layer, unit, cell, image } = view;
   const parts = [entry.title, entry.layers[layer].name, unit ?? "strongest", cell ? cell.join(",") : "strongest", image ?? "own"];
-  history.replaceState(null, "", `#${parts.map(encodeURIComponent).join("/")}`);
+  remember("microscope", parts, { push: !going });
+  if (!going) say([]);
 }
 
-/* The nearest view to an address: what is missing or wrong in it is the usual one. */
+function say(wrong) {
+  $("said").hidden = !wrong.length;
+  $("said").textContent = wrong.length ? `The address was not quite right: ${wrong.join("; ")}.` : "";
+}
+
+/* The nearest view to an address, and what was wrong in it. What is missing in it is the
+   usual one. */
 function fromAddress(hash) {
-  let parts = [];
-  try {
-    parts = decodeURIComponent(hash.slice(1)).split("/");
-  } catch { /* no address of ours */ }
+  const parts = partsOfAddress(hash), wrong = [];
+  if (parts[0] === "microscope") parts.shift();
   const [title, name, unit, cell, image] = parts;
-  const which = Math.max(0, facts.networks.findIndex((one) => one.title === title));
-  const layers = facts.networks[which].layers, found = layers.findIndex((one) => one.name === name);
-  const whole = (text, fallback) => (/^\d+$/.test(text ?? "") ? Number(text) : fallback);
-  const pair = (cell ?? "").split(",").map((text) => whole(text, null));
+  const named = (text, names, what, fallback) => {
+    if (text === undefined || text === "") return fallback;
+    const at = nearest(text, names);
+    if (names[at] !== text) wrong.push(`there is no ${what} ${text}, this is ${names[at]}`);
+    return at;
+  };
+  const which = named(title, facts.networks.map((one) => one.title), "network", 0);
+  const { layers, images } = facts.networks[which];
+  const layer = named(name, layers.map((one) => one.name), "layer", Math.min(layers.length - 1, Math.floor(layers.length * 0.6)));
+  const [height, width, channels] = layers[layer].shape;
+  const whole = (text, count, what, strongest) => {
+    if (text === undefined || text === strongest) return null;
+    const at = /^\d+$/.test(text) ? Math.min(Number(text), count - 1) : null;
+    if (String(at) !== text) wrong.push(`there is no ${what} ${text}, this is ${at ?? "the usual one"}`);
+    return at;
+  };
+  const rowColumn = cell === undefined || cell === "strongest" ? null
+    : [whole(cell.split(",")[0], height, "row"), whole(cell.split(",")[1] ?? "", width, "column")];
   return {
-    which,
-    layer: found < 0 ? Math.min(layers.length - 1, Math.floor(layers.length * 0.6)) : found,
-    unit: found < 0 ? null : whole(unit, null),
-    cell: found < 0 || pair.length !== 2 || pair.includes(null) ? null : pair,
-    image: Math.min(whole(image, 0), facts.networks[which].images.names.length - 1),
+    which, layer, wrong,
+    unit: whole(unit, channels, "unit", "strongest"),
+    cell: rowColumn?.includes(null) ? null : rowColumn,
+    image: whole(image, images.names.length, "image", "own") ?? (image === "own" && original && entry === facts.networks[which] ? null : 0),
   };
 }
 
 /* ---- Events ---- */
-
-/* Where a key leads in a list of `count`, of which `across` stand in a row. */
-function follow(event, count, current, across = 1) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return null; // the browser's
-  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
-  const to = { Home: 0, End: count - 1 }[event.key] ?? (step ? current + step : null);
-  if (to === null) return null;
-  event.preventDefault();
-  return to >= 0 && to < count ? to : null;
-}
 
 function listbox(list, chosen, { inRows = false } = {}) {
   const options = () => [...list.children];
@@ -195,8 +205,16 @@ function wire() {
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   for (const end of ["dragleave", "drop"]) addEventListener(end, () => document.body.classList.remove("dropping"));
   addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
-  $("network").addEventListener("change", () => go({ ...fromAddress(`#${facts.networks[$("network").value].title}`), image: view.image }));
-  addEventListener("hashchange", () => go(fromAddress(location.hash)));
+  $("network").addEventListener("change", () => go({ ...fromAddress(`#${encodeURIComponent(facts.networks[$("network").value].title)}`), image: view.image }));
+  addEventListener("hashchange", () => {
+    if (place.partOf(location.hash) === "microscope" && location.hash !== place.last.microscope) go(fromAddress(location.hash));
+  });
+  document.addEventListener("keydown", (event) => { // where no element has the keys
+    if (event.target !== document.body || place.part !== "microscope" || !answer) return;
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const to = event.shiftKey ? follow(event, entry.layers.length, view.layer) : follow(event, answer.shape[2], answer.neuron.unit);
+    if (to !== null) show(event.shiftKey ? { layer: to, unit: null, cell: null } : { unit: to, cell: null });
+  });
 }
 
 function drawTools() {
@@ -223,30 +241,37 @@ function drawTools() {
   $("networks").hidden = facts.networks.length < 2;
 }
 
-async function go({ which, ...wanted }) {
+async function go({ which, wrong = [], ...wanted }) {
+  going = true;
   try {
     const other = entry !== facts.networks[which];
     Object.assign(view, wanted, other ? { target: null } : {});
     answer = other ? null : answer;
     if (other) await open(which);
     $("network").value = which;
-    const { channels, height, width } = sizeOf(view.layer);
-    if (view.unit !== null && view.unit >= channels) view.unit = null;
-    if (view.cell && (view.cell[0] >= height || view.cell[1] >= width)) view.cell = null;
     markTab();
-    if (view.image === null) setImage(original);
-    else choose(view.image);
+    if (view.image === null) {
+      address();
+      setImage(pixels); // with what was painted
+    } else choose(view.image);
+    say(wrong);
   } catch (error) {
     fail(error.message);
+  } finally {
+    going = false;
   }
 }
 
-function sizeOf(layer) {
-  const [height, width, channels] = entry.layers[layer].shape;
-  return { height, width, channels };
+/* An image and a neuron from another part of the page, for the first network. */
+async function bring(rgb, title, name, unit, cell) {
+  const layer = facts.networks[0].layers.findIndex((one) => one.name === name);
+  await go({ which: 0, layer, unit, cell, image: view.image ?? 0 });
+  stopCamera();
+  ownImage(title);
+  setImage(Uint8Array.from(rgb));
 }
 
 drawTools();
 wire();
 laboratory.start();
-go(fromAddress(location.hash));
+go(fromAddress(place.partOf(location.hash) === "microscope" ? location.hash : ""));

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,13 +37,31 @@ SCRIPTS = (
     "hands.js",
     "microscope.js",
 )
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 IMAGES = 60
+_IMAGE_BYTES = 1 << 21  # of all images to pick from, which travel as they are
 # Paul Tol's 'muted' set, which colour-blind people tell apart, and a grey; one fixed
 # colour for each of ten classes, again and again where there are more.
 COLOURS = (
     "#332288 #88ccee #44aa99 #117733 #999933 #ddcc77 #cc6677 #882255 #aa4499 #8a8a8a"
 ).split()
+
+
+class Samples(NamedTuple):
+    """Images to pick from, for a network that is not of this project's data sets.
+
+    Attributes:
+        images: uint8 `(n, height, width, 3)`, of the network's input size.
+        labels: Their classes among `classes`, or None.
+        names: What to call each of them.
+        classes: Names of the network's classes.
+        title: What to call all the images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    names: Sequence[str]
+    classes: Sequence[str]
+    title: str
 
 
 def write(
@@ -70,13 +89,39 @@ def write(
     Raises:
         ValueError: If there is no network, or the engine cannot run one of them.
     """
+    parts = pieces(classifiers, data_dir, patches=patches)
+    parts |= {"common": _text("common.js"), "foot": _foot()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], _text("microscope.html"))
+    files.write_bytes(path, page.encode())
+    return path
+
+
+def pieces(
+    classifiers: Sequence[Classifier],
+    data_dir: str | Path | None = None,
+    *,
+    patches: str | None = None,
+    samples: Samples | None = None,
+) -> dict[str, str]:
+    """What a page holds of the microscope, by name of its place in a template.
+
+    Args:
+        classifiers, data_dir, patches: As for `write`.
+        samples: The images to pick from; None: of the network's own data set.
+
+    Raises:
+        ValueError: As `write`.
+    """
     if not classifiers:
         raise ValueError("The page needs a network at least. Received: none")
     blobs: dict[str, str] = {}
-    networks = [_network(c, blobs, data_dir) for c in classifiers]
+    networks = [_network(c, blobs, data_dir, samples) for c in classifiers]
     facts = {"networks": networks, "colours": COLOURS, "patches": patches}
-    parts = {
+    return {
         "style": _text("microscope.css"),
+        "body": _text("body.html"),
         "engine": "\n".join(map(_text, ENGINE)),
         "worker": _text("worker.js"),
         "script": "\n".join(map(_text, SCRIPTS)),
@@ -86,59 +131,71 @@ def write(
             f'<script type="text/plain" id="{name}">{text}</script>'
             for name, text in blobs.items()
         ),
-        "foot": _foot(),
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], _text("microscope.html"))
-    files.write_bytes(path, page.encode())
-    return path
 
 
 def _text(name: str) -> str:
     return (FOLDER / name).read_text("utf-8")
 
 
-def _network(classifier: Classifier, blobs: dict[str, str], data_dir) -> dict:
+def _network(
+    classifier: Classifier,
+    blobs: dict[str, str],
+    data_dir: str | Path | None,
+    samples: Samples | None,
+) -> dict:
     """What the page knows of one network; arrays go to `blobs`, equal ones once."""
     model, meta = classifier.model, classifier.meta
     network, values = describe(model)
     halves = values.astype(np.float16)
     exact = bool((halves == values).all())
-    shown = (
-        meta["dataset"] if datasets.is_cached(meta["dataset"], data_dir) else "shapes"
-    )
-    images, labels, numbers = _images(shown, data_dir)
-    if images.shape[1:] != network["input"]:
+    about = f"{model.name}, on {samples.title}." if samples else None
+    if samples is None:
+        known = datasets.is_cached(meta["dataset"], data_dir)
+        shown = meta["dataset"] if known else "shapes"
+        samples = _samples(shown, meta["dataset"], data_dir)
+        about = _about(meta, shown)
+    if samples.images.shape[1:] != network["input"]:
         raise ValueError(
-            f"The page has images of {images.shape[1:]}. "
+            f"The page has images of {samples.images.shape[1:]}. "
             f"Received: {model.name} of {network['input']}"
         )
+    if network["input"][0] != network["input"][1]:
+        raise ValueError(f"The page has square images. Received: {network['input']}")
+    labels = samples.labels
     return {
         "network": network,
         "title": meta["architecture"],
-        "about": _about(meta, shown),
-        "classes": datasets.CLASS_NAMES[meta["dataset"]],
+        "about": about,
+        "classes": list(samples.classes),
         "weights": {"half": exact, "blob": _blob(halves if exact else values, blobs)},
         "preprocessing": _preprocessing(classifier.preprocessor, blobs),
         "images": {
-            "blob": _blob(images, blobs),
-            "names": [datasets.CLASS_NAMES[shown][label] for label in labels],
-            "labels": labels.tolist() if shown == meta["dataset"] else None,
-            "numbers": numbers.tolist(),
+            "blob": _blob(samples.images, blobs),
+            "names": list(samples.names),
+            "labels": None if labels is None else labels.tolist(),
         },
         "layers": [_layer(model, layer["name"]) for layer in network["layers"]],
         **_ends(network, values),
     }
 
 
-def _images(dataset: str, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _samples(shown: str, trained: str, data_dir: str | Path | None) -> Samples:
     """Test images, equally many of each class, in the order of the set."""
-    _, (images, labels) = datasets.load(dataset, data_dir)
-    each = -(-IMAGES // len(datasets.CLASS_NAMES[dataset]))
+    _, (images, labels) = datasets.load(shown, data_dir)
+    classes, count = datasets.class_names(shown), fitting(images)
+    each = -(-count // len(classes))
     firsts = [np.flatnonzero(labels == c)[:each] for c in np.unique(labels)]
-    numbers = np.sort(np.concatenate(firsts))[:IMAGES]
-    return images[numbers], labels[numbers], numbers
+    numbers = np.sort(np.concatenate(firsts))[:count]
+    names = [f"{classes[labels[i]]}, test image {i}" for i in numbers]
+    mine = datasets.class_names(trained)
+    kept = labels[numbers] if shown == trained else None
+    return Samples(images[numbers], kept, names, mine, datasets.title(shown))
+
+
+def fitting(images: np.ndarray) -> int:
+    """How many images to pick from: fewer where they are large."""
+    return max(1, min(IMAGES, len(images), _IMAGE_BYTES // images[0].nbytes))
 
 
 def _preprocessing(preprocessor: object, blobs: dict[str, str]) -> dict:
@@ -211,15 +268,16 @@ def _blob(array: np.ndarray, blobs: dict[str, str]) -> str:
 
 
 def _about(meta: Mapping, shown: str) -> str:
-    text = f"{meta['architecture']}, trained on {TITLES[meta['dataset']]}"
+    text = f"{meta['architecture']}, trained on {datasets.title(meta['dataset'])}"
     if "preset" in meta:
         text += f" by the recipe {meta['preset']}, seed {meta['seed']}"
     if "error" in meta:
         text += f": it gets {meta['error']:.2f} % of the test images wrong"
     if shown != meta["dataset"]:
         text += (
-            f". {TITLES[meta['dataset']]} was not on the machine that made this page: "
-            "the images are synthetic shapes, which the network has never seen"
+            f". {datasets.title(meta['dataset'])} was not on the machine that made "
+            "this page: the images are synthetic shapes, which the network has never "
+            "seen"
         )
     return text + "."
 

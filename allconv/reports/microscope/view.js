@@ -9,7 +9,7 @@ const number = (value, digits = 3) => Number(value.toPrecision(digits)).toString
 function drawImages() {
   const size = side() ** 2 * 3;
   $("images").replaceChildren(...entry.images.names.map((name, i) => {
-    const option = make("div", undefined, { role: "option", "data-number": i, "aria-label": `${name}, test image ${entry.images.numbers[i]}`, title: name });
+    const option = make("div", undefined, { role: "option", "data-number": i, "aria-label": name, title: name });
     const canvas = make("canvas", undefined, { "aria-hidden": true });
     paint(canvas, [side(), side()], pictureOf(entry.images.pixels.subarray(i * size, (i + 1) * size)));
     option.append(canvas);
@@ -171,13 +171,6 @@ function drawMap(rgba, [height, width], [row, column]) {
   canvas.setAttribute("aria-label", `Map of ${unitName(answer.neuron.unit)}; the neuron at row ${row}, column ${column} answers ${number(answer.neuron.activation)}`);
 }
 
-/* As scrollIntoView, but without moving the page. */
-function reveal(part, box) {
-  const inner = part.getBoundingClientRect(), outer = box.getBoundingClientRect();
-  box.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
-  box.scrollLeft += Math.min(0, inner.left - outer.left) + Math.max(0, inner.right - outer.right);
-}
-
 const figures = {};
 
 function drawNeuron() {
@@ -212,7 +205,7 @@ function drawNeuron() {
   $("neuron-facts").textContent = `${place} answers ${number(neuron.activation)}`
     + (neuron.activation > 0 ? "." : ": it is silent, so backprop and guided backprop are empty.")
     + " Maps are per grey level of a pixel, before preprocessing.";
-  if (facts.patches && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: `${facts.patches}#${layerOf().name}/${neuron.unit}` }));
+  if (facts.patches !== null && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: `${facts.patches}#${layerOf().name}/${neuron.unit}` }));
   drawVotes();
 }
 
