@@ -8,9 +8,20 @@
 Nothing is imported before it is used: `import allconv` takes a fraction of a second.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m ...`: Ctrl-C while it imports is a line too
+
+    def _stopped(kind, error, trace, before=sys.excepthook) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("\nStopped.", file=sys.stderr)
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = _stopped
+
 import importlib
 import os
-import sys
 
 import lazy_loader
 import wrapt

@@ -1,20 +1,9 @@
 """The command line: `python -m allconv COMMAND`. Arguments in, text out."""
 
-import sys
-
-if __name__ == "__main__":  # Ctrl-C while Python still imports is a line too
-
-    def _stopped(kind, error, trace, before=sys.excepthook):
-        if issubclass(kind, KeyboardInterrupt):
-            print("\nStopped.", file=sys.stderr)
-        else:
-            before(kind, error, trace)
-
-    sys.excepthook = _stopped
-
 import importlib
 import os
 import signal
+import sys
 import traceback
 
 from allconv.commands import terminal
@@ -35,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     module, _, function = arguments.command.partition(".")
     try:
+        for name in arguments.modules:
+            terminal.import_tensorflow()  # which it will need, and says nothing then
+            importlib.import_module(name)
         command = importlib.import_module(f"allconv.commands.{module}")
         status = getattr(command, function)(arguments)
         sys.stdout.flush()
@@ -54,8 +46,8 @@ def _explain(error: Exception, with_traceback: bool) -> int:
     """Print an error in one line; returns the exit status."""
     if with_traceback:
         traceback.print_exception(error)
-    # What this project raises about arguments, files and data is one of these.
-    foreseen = isinstance(error, ValueError | RuntimeError | OSError)
+    # What is raised about arguments, files, data and packages is one of these.
+    foreseen = isinstance(error, ValueError | RuntimeError | OSError | ImportError)
     if foreseen and not isinstance(error, NotImplementedError | RecursionError):
         print(f"allconv: {one_line(error)}", file=sys.stderr)
         return 2

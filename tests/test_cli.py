@@ -172,7 +172,7 @@ def test_another_backend_is_refused_before_it_is_imported(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("allconv: KERAS_BACKEND should be tensorflow")
+    assert done.stderr.startswith("allconv: allconv needs Keras on TensorFlow")
     assert done.stderr.count("\n") == 1
 
 
@@ -391,3 +391,26 @@ def test_what_a_gallery_is_of_should_be_said_once(capsys, arguments):
     assert status == 2
     assert err.startswith("allconv: ")
     assert "--" in err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_command_without_output_does_its_work(tmp_path, closed):
+    table = tmp_path / "table.txt"
+    root = Path(cli.__file__).parents[1]
+    for command, made in ((f"table cifar10 -o {table}", table), ("list", None)):
+        line = f"{sys.executable} -m allconv {command} {closed}"
+        done = subprocess.run(line, shell=True, cwd=root, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert made is None or "±" in made.read_text("utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp874"])
+def test_an_output_without_the_sign_has_a_stand_in(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "allconv", "table", "cifar10"],
+        cwd=Path(cli.__file__).parents[1],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert re.search(rb"\d \? \d", done.stdout)

@@ -34,6 +34,14 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
         sub.set_defaults(command=function)
         _traceback(sub, argparse.SUPPRESS)
+        sub.add_argument(
+            "--import",
+            dest="modules",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import a module of yours first, which registers networks or presets",
+        )
         return sub
 
     command(

@@ -34,7 +34,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if dataset in datasets.NAMES and dataset not in fitting:
         raise ValueError(
             f"{path} tells {meta['classes']} classes apart, as in "
-            f"{' and '.join(fitting) or 'no data set of these'}. "
+            f"{' and '.join(fitting) or meta['dataset']}. "
             f"Received: --dataset {dataset}"
         )
     result = _measured(classifier, dataset, arguments)

@@ -15,6 +15,7 @@ TITLES = {
     "all_cnn": "All-CNN (Springenberg et al., 2015)",
     "zfnet": "ZFNet and AlexNet (Zeiler & Fergus, 2014)",
     "classics": "for Network Deconvolution (Ye et al., 2020)",
+    "own": "your own",
 }
 
 
@@ -27,7 +28,10 @@ def show_list(arguments: argparse.Namespace) -> None:
         (TITLES["all_cnn"], all_cnn_rows.NAMES),
         (TITLES["zfnet"], zfnet_rows.NAMES),
         (TITLES["classics"], classics_rows.NAMES),
+        (TITLES["own"], [n for f in registry.FAMILIES if f.layers for n in f.names]),
     ):
+        if not names:
+            continue
         print(f"\n {title}")
         if names is all_cnn_rows.NAMES:
             for name in names:

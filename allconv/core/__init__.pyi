@@ -1,5 +1,6 @@
 from . import (
     arrays as arrays,
+    backend as backend,
     checks as checks,
     disk as disk,
     files as files,

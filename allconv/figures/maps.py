@@ -13,8 +13,11 @@ function returns the limits it used, for the caption. Figures are plain
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from allconv.core.checks import check_choice
 from allconv.figures.style import in_defaults, legend
@@ -23,7 +26,12 @@ SHARES = ("row", "column", "all", "none")
 PAPER = 1.0  # white, between tiles
 BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
 ZERO = 0.5
+# Ten that differ for eyes of every kind (Petroff 2021); a class has that of its number.
+COLOURS = matplotlib.color_sequences["petroff10"]
 _TILE = 48  # smaller tiles are enlarged, by a whole factor, for gaps to look alike
+# A page projected at 1280 pixels leaves some 820 to a figure. Text of so many points
+# for each inch of the figure's width is 10 pixels high there.
+_POINTS = 10 * 72 / 820
 
 
 def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
@@ -255,6 +263,23 @@ def filters(
     return _figure(grid, inches=0.5), limit
 
 
+def legible(figure: Figure) -> Figure:
+    """Enlarge what would be less than 10 pixels high on a page that is projected.
+
+    Args:
+        figure: Is changed; its layout should be one that makes room, `"constrained"`.
+
+    Returns:
+        The figure.
+    """
+    least = _POINTS * figure.get_figwidth()
+    for axes in figure.findobj(Axes):
+        axes.tick_params(labelsize=max(least, 10))  # also of ticks yet to come
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(least, text.get_fontsize()))
+    return figure
+
+
 def _texts(limits: Iterable[float]) -> list[str]:
     return [f"±{limit:.2g}" for limit in limits]
 
@@ -291,9 +316,14 @@ def _figure(
     canvas, y, x = _mosaic(tiles.repeat(factor, axis=2).repeat(factor, axis=3), block)
 
     size = inches * np.array(canvas.shape[1::-1]) / (factor * tiles.shape[3])
-    left, right = (0.05 + 0.075 * max(map(len, t), default=0) for t in (titles, notes))
-    top = 0.05 + 0.17 * max((t.count("\n") + 1 for t in column_titles), default=0)
-    bottom = 0.05 + 0.15 * bool(feet) + below
+    longest = [max(map(len, texts), default=0) for texts in (titles, notes)]
+    # The width grows with the text at its sides, and the text with the width.
+    free = 8 / _POINTS - 0.16 - 0.075 * sum(longest)
+    points = 8 * max(1, size[0] / max(free, 1))
+    left, right = (0.08 + 0.075 * points / 8 * n for n in longest)
+    lines = max((t.count("\n") + 1 for t in column_titles), default=0)
+    top = 0.05 + 0.17 * points / 8 * lines
+    bottom = 0.05 + 0.15 * points / 8 * bool(feet) + below
     total = size + (left + right, top + bottom)
     # A pixel of the canvas is two dots wide and high: nothing is resampled.
     figure = Figure(figsize=total, dpi=2 * factor * tiles.shape[3] / inches)
@@ -302,16 +332,17 @@ def _figure(
     axes.set_frame_on(False)
     axes.set_xticks(x if column_titles else [], column_titles)
     axes.set_yticks(y.reshape(-1, block).mean(axis=1) if titles else [], titles)
-    axes.tick_params(length=0, pad=2, labelsize=8)
+    axes.tick_params(length=0, pad=2, labelsize=points)
     axes.tick_params(labeltop=True, labelbottom=False)
-    style: dict[str, Any] = {"fontsize": 7, "color": "0.4", "annotation_clip": False}
+    style: dict[str, Any] = {"color": "0.4", "annotation_clip": False}
+    style |= {"fontsize": points}
     style |= {"textcoords": "offset points"}
     for height, note in zip(y[block - 1 :: block], notes, strict=False):
         xy = (canvas.shape[1], height)
         axes.annotate(note, xy, xytext=(3, 0), va="center", **style)
     for width, note in zip(x, feet, strict=False):
         xy = (width, canvas.shape[0])
-        axes.annotate(note, xy, xytext=(0, -9), ha="center", **style)
+        axes.annotate(note, xy, xytext=(0, -1 - points), ha="center", **style)
     return figure
 
 
@@ -336,6 +367,7 @@ def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     inch = 1 / figure.get_figheight()
     axes = figure.add_axes((box.x0, 0.15 * inch, box.width, 1.3 * inch))
     axes.set_xlim(strip.get_xlim())
+    axes.set_prop_cycle(color=COLOURS)
     drawn = {}
     for name, score in scores.items():
         means = np.ma.masked_invalid(score).mean(axis=2)  # NaN: a map of zeros
@@ -345,14 +377,15 @@ def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     axes.axhline(0, color="0.7", lw=0.6)
     axes.axhline(1, color="0.7", lw=0.6)
     axes.set_xticks([])
-    axes.set_ylabel("similarity", fontsize=8)
-    axes.tick_params(labelsize=7)
+    points = max(8, _POINTS * figure.get_figwidth())
+    axes.set_ylabel("similarity", fontsize=points)
+    axes.tick_params(labelsize=points)
     axes.spines[["top", "right"]].set_visible(False)
-    legend(axes, drawn, fontsize=7, frameon=False, loc="lower left")
+    legend(axes, drawn, fontsize=points, frameon=False, loc="best")
     undefined = np.isnan(next(iter(scores.values())))
     if undefined.any():
         text = f"{undefined.sum()} of {undefined.size} maps are constant and left out"
-        axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=7, ha="right")
+        axes.text(1, 0.02, text, transform=axes.transAxes, fontsize=points, ha="right")
 
 
 def _pictures(name: str, images: np.ndarray) -> np.ndarray:

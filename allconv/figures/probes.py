@@ -9,23 +9,48 @@ percentile of their magnitudes (`maps.signed_limit`).
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from allconv.figures.maps import BEYOND, signed_colours, signed_limit
+from allconv.figures.maps import BEYOND, COLOURS, legible, signed_colours, signed_limit
 from allconv.figures.style import in_defaults, legend
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution
 from allconv.probes.filters import Filters
 from allconv.probes.invariance import Invariance
 from allconv.probes.occlusion import Occlusion
-from allconv.probes.patches import crop
+from allconv.probes.patches import crop, visible
 
 UNITS = {"translation": "down, pixels", "scale": "factor", "rotation": "degrees"}
+
+Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
+ALIASED = "#ffa90e"  # an orange, of which every eye sees that it is no grey
+
+
+def class_colours(classes: Sequence[int]) -> dict[int, Colour]:
+    """A colour for each class, the same in every figure of up to ten classes.
+
+    A class of more than `len(COLOURS)` has the colour of its last digit, or the next
+    that is free in this figure.
+
+    Args:
+        classes: Numbers of the classes in the figure.
+
+    Returns:
+        By class.
+    """
+    found: dict[int, Colour] = {}
+    taken: set[int] = set()
+    for label in sorted({int(label) for label in classes}):
+        places = [(label + i) % len(COLOURS) for i in range(len(COLOURS))]
+        place = next((p for p in places if p not in taken), places[0])
+        taken.add(place)
+        found[label] = to_rgb(COLOURS[place])
+    return found
 
 
 @in_defaults
@@ -58,8 +83,7 @@ def occlusion_figure(
         titles.insert(1, "activation of the\nstrongest feature map")
     figure = Figure((2.6 * len(titles) + 1.2, 2.3 * n), layout="constrained")
     axes = figure.subplots(n, len(titles), squeeze=False)
-    colours = matplotlib.colormaps["tab20"]
-    predicted = np.unique(result.label)
+    colours = class_colours(np.unique(result.label).tolist())
     strongest, clean = result.activation, result.clean_activation
     for i, row in enumerate(axes):
         cells = iter(row)
@@ -85,12 +109,12 @@ def occlusion_figure(
             f"{result.clean_probability[i]:.2f} unoccluded", fontsize="small"
         )
         axis = next(cells)
-        _show(axis, colours(np.searchsorted(predicted, result.label[i]) % 20))
+        _show(axis, np.array([[colours[c] for c in line] for line in result.label[i]]))
         legend(
             axis,
             {
-                class_names[c]: Patch(color=colours(j % 20))
-                for j, c in enumerate(predicted)
+                class_names[c]: Patch(color=colour)
+                for c, colour in colours.items()
                 if c in result.label[i]
             },
             loc="center left",
@@ -101,7 +125,7 @@ def occlusion_figure(
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize="medium")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 @in_defaults
@@ -142,7 +166,7 @@ def invariance_figure(
             axis.set_title(title, fontsize="medium")
             axis.set_ylim(0, 1 if title.startswith("p(class)") else None)
             axis.margins(x=0)
-    return figure
+    return legible(figure)
 
 
 @in_defaults
@@ -175,7 +199,7 @@ def correspondence_figure(scores: Sequence[Score]) -> Figure:
         row[0].set_ylabel(f"signs that differ,\nof {of}")
     for axis, layer in zip(axes[0], layers, strict=True):
         axis.set_title(layer, fontsize="medium")
-    return figure
+    return legible(figure)
 
 
 @in_defaults
@@ -197,7 +221,7 @@ def masks_figure(pictures: np.ndarray, parts: Mapping[str, np.ndarray]) -> Figur
             _show(axis, image)
         row[0].set_ylabel(title, fontsize="small")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 class Panel(NamedTuple):
@@ -238,7 +262,7 @@ def strongest_figure(panels: Mapping[str, Panel]) -> Figure:
     _bare(axes)
     for axis in axes.flat:
         axis.set_frame_on(False)
-    return figure
+    return legible(figure)
 
 
 def _square(tiles: np.ndarray) -> np.ndarray:
@@ -268,6 +292,7 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
             none.
     """
     epochs, channels = len(result.epochs), len(result.channels)
+    boxes = visible(result.box, pictures.shape[1:3])
     kinds = 1 if result.projection is None else 2
     figure = Figure((1 + 1.1 * epochs, 1.1 * kinds * channels), layout="constrained")
     axes = figure.subplots(channels * kinds, epochs, squeeze=False)
@@ -277,20 +302,20 @@ def evolution_figure(pictures: np.ndarray, result: Evolution) -> Figure:
             scale = 255.0 if picture.dtype == np.uint8 else 1.0
             _show(
                 axes[c * kinds, e],
-                crop((picture / scale)[None], result.box[e, c][None], fill=BEYOND)[0],
+                crop((picture / scale)[None], boxes[e, c][None], fill=BEYOND)[0],
             )
             if result.projection is not None:
                 limit = signed_limit(result.projection[:, c])
                 shown = signed_colours(result.projection[e, c], limit)
                 _show(
                     axes[c * kinds + 1, e],
-                    crop(shown[None], result.box[e, c][None], fill=BEYOND)[0],
+                    crop(shown[None], boxes[e, c][None], fill=BEYOND)[0],
                 )
         axes[c * kinds, 0].set_ylabel(f"map {result.channels[c]}", fontsize="small")
     for axis, epoch in zip(axes[0], result.epochs, strict=True):
         axis.set_title(f"epoch {epoch}", fontsize="small")
     _bare(axes)
-    return figure
+    return legible(figure)
 
 
 @in_defaults
@@ -299,8 +324,8 @@ def filters_figure(
 ) -> Figure:
     """Filters of first layers side by side, as in Figure 6, on one scale each.
 
-    A dead filter has a black frame, an aliased one a red frame. Filters are sorted by
-    RMS, strongest first.
+    A dead filter has a black frame, an aliased one a dashed orange one. Filters are
+    sorted by RMS, strongest first.
 
     Args:
         kernels: `(height, width, 3 or 1, filters)` by title.
@@ -320,9 +345,10 @@ def filters_figure(
         order = np.argsort(-stats.rms)
         for axis, i in zip(axes.flat, order, strict=False):
             _show(axis, signed_colours(kernel[..., i], limit))
-            frame = "k" if stats.dead[i] else "r" if stats.aliased[i] else None
+            framed = stats.dead[i] or stats.aliased[i]
+            style = ("k", "-") if stats.dead[i] else (ALIASED, (0, (2, 1)))
             for spine in axis.spines.values():
-                spine.set(visible=frame is not None, color=frame, linewidth=2)
+                spine.set(visible=framed, color=style[0], linestyle=style[1], lw=2)
         for axis in axes.flat[count:]:
             axis.set_visible(False)
         _bare(axes)
@@ -332,7 +358,7 @@ def filters_figure(
             f"±{limit:.2g}",
             fontsize="medium",
         )
-    return figure
+    return legible(figure)
 
 
 def _show(axes: Axes, picture: np.ndarray, **options) -> AxesImage:

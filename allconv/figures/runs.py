@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from allconv.figures.maps import COLOURS
 from allconv.figures.style import in_defaults, legend
 
 STYLES = ("-", "--", ":")
@@ -91,6 +92,7 @@ def scatter(
 def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=COLOURS)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)

@@ -94,6 +94,8 @@ def against_time(
     figure = Figure(figsize=(8, 3.4), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     drawn: dict[str, Artist] = {}
+    for axes in (left, right):
+        axes.set_prop_cycle(color=maps.COLOURS)
     for label, (epochs, minutes, accuracies) in curves.items():
         (drawn[label],) = left.plot(epochs, accuracies, "o-", ms=3.5)
         right.plot(minutes, accuracies, "o-", ms=3.5)

@@ -4,6 +4,7 @@ from . import (
     folding as folding,
     grouped_conv as grouped_conv,
     netdeconv as netdeconv,
+    per_channel as per_channel,
     whitening as whitening,
     whitening_layer as whitening_layer,
     zfnet_norms as zfnet_norms,
@@ -23,6 +24,9 @@ from .grouped_conv import (
 from .netdeconv import (
     NetworkDeconvolution2D as NetworkDeconvolution2D,
     NetworkDeconvolutionDense as NetworkDeconvolutionDense,
+)
+from .per_channel import (
+    PerChannel as PerChannel,
 )
 from .zfnet_norms import (
     LocalResponseNormalization as LocalResponseNormalization,

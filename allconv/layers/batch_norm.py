@@ -7,6 +7,8 @@ the fused kernel is several times faster, and gives the same numbers.
 import keras
 import tensorflow as tf
 
+from allconv.core import backend  # noqa: F401
+
 
 @keras.saving.register_keras_serializable(package="allconv")
 class BatchNormalization(keras.layers.BatchNormalization):

@@ -3,6 +3,26 @@
 import keras
 from keras import ops
 
+from allconv.core import backend  # noqa: F401
+
+
+def convolve(inputs, kernel, groups: int, **window):
+    """A grouped convolution, channels last, whose groups are computed one by one.
+
+    Args:
+        inputs: `(n, height, width, channels)`.
+        kernel: `(height, width, channels / groups, filters)`.
+        groups: Their number.
+        **window: strides, padding and dilation_rate, as for `keras.ops.conv`.
+    """
+    images = ops.split(inputs, groups, axis=-1)
+    kernels = ops.split(kernel, groups, axis=-1)
+    maps = [
+        ops.conv(x, k, data_format="channels_last", **window)
+        for x, k in zip(images, kernels, strict=True)
+    ]
+    return ops.concatenate(maps, axis=-1)
+
 
 @keras.saving.register_keras_serializable(package="allconv")
 class GroupedConv2D(keras.layers.Conv2D):
@@ -25,17 +45,9 @@ class GroupedConv2D(keras.layers.Conv2D):
             )
 
     def convolution_op(self, inputs, kernel):
-        images = ops.split(inputs, self.groups, axis=-1)
-        kernels = ops.split(kernel, self.groups, axis=-1)
-        maps = [
-            ops.conv(
-                x,
-                k,
-                strides=list(self.strides),
-                padding=self.padding,
-                dilation_rate=self.dilation_rate,
-                data_format=self.data_format,
-            )
-            for x, k in zip(images, kernels, strict=True)
-        ]
-        return ops.concatenate(maps, axis=-1)
+        return convolve(
+            *(inputs, kernel, self.groups),
+            strides=list(self.strides),
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+        )

@@ -25,7 +25,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from allconv.layers import whitening
+from allconv.layers import grouped_conv, whitening
 from allconv.layers.channel_deconvolution import ChannelDeconvolution
 from allconv.layers.folding import fold
 from allconv.layers.whitening_layer import (
@@ -143,14 +143,15 @@ class NetworkDeconvolution2D(Whitening):
         padding = self._plain_padding()
         if padding == "valid":
             x = self._pad(x)
-        y = (ops.depthwise_conv if self._depthwise() else ops.conv)(
-            x,
-            kernel,
-            strides=self.strides,
-            padding=padding,
-            data_format="channels_last",
-            dilation_rate=self.dilation_rate,
-        )
+        window = {
+            "strides": self.strides,
+            "padding": padding,
+            "dilation_rate": self.dilation_rate,
+        }
+        if self._depthwise():
+            y = ops.depthwise_conv(x, kernel, data_format="channels_last", **window)
+        else:  # TensorFlow's gradient of a grouped convolution is slow on a CPU
+            y = grouped_conv.convolve(x, kernel, self.groups, **window)
         return self.activation(tf.nn.bias_add(y, bias))
 
     def _depthwise(self) -> bool:

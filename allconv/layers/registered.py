@@ -5,5 +5,6 @@ from allconv.layers import (  # noqa: F401
     channel_deconvolution,
     grouped_conv,
     netdeconv,
+    per_channel,
     zfnet_norms,
 )

@@ -13,6 +13,8 @@ import math
 import tensorflow as tf
 from keras import ops
 
+from allconv.core import backend  # noqa: F401
+
 
 def patches(
     x: tf.Tensor,

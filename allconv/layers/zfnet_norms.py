@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from allconv.core import backend  # noqa: F401
+
 
 @keras.saving.register_keras_serializable(package="allconv")
 class LocalResponseNormalization(layers.Layer):

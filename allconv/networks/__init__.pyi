@@ -6,6 +6,7 @@ from . import (
     classics_rows as classics_rows,
     classifier as classifier,
     facts as facts,
+    own as own,
     places as places,
     registry as registry,
     weights as weights,
@@ -38,6 +39,9 @@ from .classics import (
 )
 from .classifier import (
     Classifier as Classifier,
+)
+from .own import (
+    register as register,
 )
 from .registry import (
     NAMES as NAMES,

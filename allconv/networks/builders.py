@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import keras
 import numpy as np
 
+from allconv.core import backend  # noqa: F401
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks import registry
@@ -113,7 +114,9 @@ def build(
     )
     _check(options, shape, include_top, pooling)
 
-    layers = importlib.import_module(f"allconv.networks.{family.module}")
+    layers = family.layers or importlib.import_module(
+        f"allconv.networks.{family.module}"
+    )
     inputs = keras.Input(shape, name="images")
     x = layers.hidden(inputs, options)
     if include_top:

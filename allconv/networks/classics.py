@@ -14,10 +14,11 @@ import functools
 from collections import Counter
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from allconv.layers import batch_norm
 from allconv.layers.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
+from allconv.layers.per_channel import PerChannel
 from allconv.networks import classics_rows
 from allconv.networks.builders import (
     Builder,
@@ -137,28 +138,6 @@ def _initializer(name: Initializer) -> Initializer:
     if name is None:
         return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return own_initializer(keras.initializers.get(name))
-
-
-@keras.saving.register_keras_serializable(package="allconv")
-class PerChannel(keras.initializers.Initializer):
-    """Initialises a depthwise kernel as the grouped convolution that it is.
-
-    Keras counts the inputs of all channels as its fan-in; each filter has but one.
-
-    Args:
-        initializer: Of a kernel `(height, width, 1, filters)`.
-    """
-
-    def __init__(self, initializer: keras.initializers.Initializer | str | dict):
-        self.initializer = keras.initializers.get(initializer)
-
-    def __call__(self, shape, dtype=None):
-        height, width, channels, multiplier = shape
-        kernel = self.initializer((height, width, 1, channels * multiplier), dtype)
-        return ops.reshape(kernel, shape)
-
-    def get_config(self) -> dict:
-        return {"initializer": keras.initializers.serialize(self.initializer)}
 
 
 def _builder(network: str) -> Builder:

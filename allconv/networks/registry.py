@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
 if TYPE_CHECKING:
-    pass
+    import keras
 
 NORMS = ("none", "batch", "deconv")
+
+
+class Layers(Protocol):
+    """What makes layers of rows: a family's module, or two functions of your own."""
+
+    @property
+    def hidden(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
+
+    @property
+    def top(self) -> Callable[[keras.KerasTensor, Any], keras.KerasTensor]: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Family:
         muon: Whether `muon.Muon` may turn its kernels, where `norm` is `"batch"`.
         score_bias: Whether its class scores are rectified, and so may start at a bias
             that keeps them on.
+        layers: What has `hidden` and `top`, in place of `module`: of a network of your
+            own, see `own.register`.
     """
 
     module: str
@@ -47,6 +59,7 @@ class Family:
     sizes_change: bool = True
     muon: bool = False
     score_bias: bool = False
+    layers: Layers | None = None
 
 
 ALL_CNN = Family(
@@ -79,8 +92,8 @@ CLASSICS = Family(
     smallest_input=classics_rows.smallest_input,
     classes=lambda name: 10,
 )
-FAMILIES = (ALL_CNN, ZFNET, CLASSICS)
-NAMES = tuple(name for family in FAMILIES for name in family.names)
+FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS)
+NAMES: tuple[str, ...] = tuple(name for family in FAMILIES for name in family.names)
 
 # What `norm_options` may hold, with its type and bounds: arguments of
 # `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one

@@ -7,6 +7,7 @@ from . import (
 from .catalogue import (
     PRESETS as PRESETS,
     get as get,
+    register as register,
 )
 from .limits import (
     check as check,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
+from allconv.presets.limits import check
 from allconv.presets.preset import Preset
 
 PAPER = Preset("all_cnn_c", "all_cnn_c")
@@ -245,6 +246,18 @@ _ROWS = (
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
+
+
+def register(preset: Preset) -> None:
+    """Make a recipe of your own one that commands and tables know, in this process.
+
+    Raises:
+        ValueError: If there is a preset of that name, or no run can follow it.
+    """
+    if preset.name in PRESETS:
+        raise ValueError(f"There is a preset {preset.name!r}: choose another name.")
+    check(preset)
+    PRESETS[preset.name] = preset
 
 
 def get(name: str) -> Preset:

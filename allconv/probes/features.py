@@ -83,6 +83,11 @@ def check_model(
     Raises:
         ValueError: Naming the layer.
     """
+    if len(getattr(model, "inputs", None) or ()) > 1:
+        raise ValueError(
+            "The model should have one input, images. "
+            f"Received: {model.name} with {len(model.inputs)} inputs"
+        )
     soundness.check_channels_last(model)
     first = images[: soundness.batch_size(model) or 1]
     inputs = first if preprocess is None else preprocess(first)

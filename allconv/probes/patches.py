@@ -11,7 +11,8 @@ Figure 2 of Zeiler & Fergus).
     patches = crop(gather(pictures, top.index), top.box)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -20,7 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from allconv.probes import receptive_field
-from allconv.saliency import soundness
+from allconv.saliency import rectifiers, soundness
 
 # A place in a ranking that no activation has taken: value, index, y, x.
 _NOTHING = (np.float32(-np.inf), np.int32(-1), np.int32(-1), np.int32(-1))
@@ -48,7 +49,7 @@ class Top(NamedTuple):
 
 def top_activations(
     model: keras.Model,
-    images: np.ndarray | tf.data.Dataset,
+    images: np.ndarray | tf.data.Dataset | Iterable[np.ndarray],
     layers: str | Sequence[str],
     k: int = 9,
     *,
@@ -61,19 +62,21 @@ def top_activations(
 
     Equal values rank by image, then by row and column, so that the answer does not
     depend on the batch size. A channel that never fires has `value` 0 throughout, at
-    the first positions. Layers with a fused rectifier are seen after it.
+    the first positions. Layers with a fused rectifier are seen after it, but before its
+    ceiling: of a ReLU6 `value` may be above 6, or all units there would be tied.
 
     Args:
         model: Functional or Sequential `keras.Model` with one image input.
         images: Model inputs `(n, height, width, channels)`: an array (or memory map),
-            or a `tf.data.Dataset` of batches, of images alone or with the images first
-            in a tuple. The data set's order should be fixed: `index` counts in it.
+            an iterable of single images, or a `tf.data.Dataset` of batches, of images
+            alone, first in a tuple, or alone of their rank in a dict. The order should
+            be fixed: `index` counts in it.
         layers: Layer names; `"block/conv1"` for a layer of a nested model, `"conv1#0"`
             for the first of several calls.
         k: Hits per channel.
         one_per_image: Whether an image counts once per channel, by its strongest
             position, or each of its positions by itself.
-        batch_size: Images per step, for an array.
+        batch_size: Images per step, but for a data set.
         progress: Whether to show a progress bar.
         peaks: Called after each batch with the number of its first image and, by
             layer, each image's maximum of each channel, `(images, channels)`: for
@@ -112,7 +115,7 @@ def top_activations(
         [tf.fill((place.tensor.shape[-1], k), nothing) for nothing in _NOTHING]
         for place in places
     ]
-    count, total = 0, None if isinstance(images, tf.data.Dataset) else len(images)
+    count, total = 0, getattr(images, "shape", (None,))[0]
     with tqdm(total=total, unit="image", disable=not progress) as bar:
         for batch in _batches(images, batch_size, model.inputs[0].shape):
             batch = tf.cast(batch, model.inputs[0].dtype)
@@ -231,7 +234,11 @@ def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
 def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
     """Batches of images as tensors, each checked against the model's input shape."""
     if isinstance(images, tf.data.Dataset):
-        batches = (b[0] if isinstance(b, tuple | list) else b for b in images)
+        batches = (_pictures_of(b) for b in images)
+    elif not hasattr(images, "shape"):  # a list, a generator: of single images
+        each = iter(images)
+        parts = iter(lambda: list(itertools.islice(each, batch_size)), [])
+        batches = (np.stack(part) for part in parts)
     else:
         starts = range(0, len(images), batch_size)
         batches = (images[i : i + batch_size] for i in starts)
@@ -244,6 +251,21 @@ def _batches(images, batch_size, shape) -> Iterator[tf.Tensor]:
                 f"Received: a batch of shape {tuple(batch.shape)}"
             )
         yield tf.convert_to_tensor(batch)
+
+
+def _pictures_of(element):
+    """The images of a data set's element: alone, first, or of the only such shape."""
+    if isinstance(element, tuple | list):
+        return element[0]
+    if not isinstance(element, dict):
+        return element
+    fits = [name for name, part in element.items() if len(part.shape) == 4]
+    if len(fits) != 1:
+        raise ValueError(
+            "Of a data set of dicts, one entry should hold batches of images. "
+            f"Received: {len(fits)} such entries of {', '.join(element)}"
+        )
+    return element[fits[0]]
 
 
 def _wire(places):
@@ -271,9 +293,11 @@ def _tracker(outputs, k, one_per_image):
     ranking = [tf.TensorSpec((None, k), type(nothing)) for nothing in _NOTHING]
     rankings = [ranking] * len(outputs.outputs)
 
-    @tf.function(input_signature=[images, first, rankings])
+    @tf.function(input_signature=[images, first, rankings], autograph=False)
     def step(images, first, rankings):
         maps = tf.nest.flatten(outputs(images, training=False))
+        rectifiers.find(images)
+        maps = [rectifiers.uncapped(activations) for activations in maps]
         folded = [
             _fold(tf.cast(activations, tf.float32), first, ranking, one_per_image)
             for activations, ranking in zip(maps, rankings, strict=True)
@@ -327,3 +351,21 @@ def _fold(activations, first, ranking, one_per_image):
         candidates.append(tf.concat([best, new], axis=1))
     order = tf.math.top_k(candidates[0], k).indices
     return [tf.gather(c, order, batch_dims=1) for c in candidates], bad, maxima
+
+
+def visible(box: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """What to cut out: the boxes, or the whole image where these are as large.
+
+    A unit that sees more than the image would be shown a small image in a wide border.
+
+    Args:
+        box: Integers `(..., 4)`, as for `crop`.
+        size: Height and width of the images, pixels.
+
+    Returns:
+        Integers of the same shape.
+    """
+    lengths = (box[..., 2:] - box[..., :2]).reshape(-1, 2)
+    if len(lengths) and np.all(lengths >= size):
+        return np.broadcast_to([0, 0, *size], box.shape)
+    return box

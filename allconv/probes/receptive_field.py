@@ -33,7 +33,7 @@ POINTWISE = {
     *("RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness"),
     *("BatchNormalization", "Rescaling", "Normalization", "Dense", "Cast"),
     *("LocalResponseNormalization", "ChannelDeconvolution"),
-    *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"),
+    *("LayerScale", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"),
     *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "Softplus"),
     *("Sigmoid", "HardSigmoid", "HardSilu", "Tanh", "Absolute", "Negative", "Square"),
     *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Average"),
@@ -222,12 +222,14 @@ def _propagate(layer, node, field, path: str, image) -> ReceptiveField | str:
         return ReceptiveField((0, 0), tuple(image), (0, 0))
     if "ZeroPadding2D" in names:
         return _window(field, (1, 1), (1, 1), [before for before, _ in layer.padding])
+    if names & {"UpSampling2D", "Conv2DTranspose"}:
+        return _enlarged(layer, names, field, path)
     if "Cropping2D" in names:
         return _window(field, (1, 1), (1, 1), [-before for before, _ in layer.cropping])
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     steps = getattr(layer, "strides", None)  # `keras.ops` keeps what it was given
     pairs = all(isinstance(p, tuple) and len(p) == 2 for p in (window, steps))
-    if not pairs or "Conv2DTranspose" in names:
+    if not pairs:
         return refusal
     dilation = np.array(getattr(layer, "dilation_rate", (1, 1)))
     extent = (np.array(window) - 1) * dilation + 1
@@ -243,6 +245,32 @@ def _propagate(layer, node, field, path: str, image) -> ReceptiveField | str:
         for axis in zip(shape[1:3], extent, layer.strides, strict=True)
     ]
     return _window(field, extent, layer.strides, before)
+
+
+def _enlarged(layer, names, field, path):
+    """Field behind a layer that makes more units than it reads.
+
+    Unit i reads the inputs from (i + cut - kernel + 1) / factor to (i + cut) / factor;
+    of the fractions the boxes hold both ends, for all to have one size.
+    """
+    start, size, stride = map(np.array, field)
+    up = "UpSampling2D" in names
+    factor = np.array(layer.size if up else layer.strides)
+    if np.any(stride % factor):
+        return f"at {path!r} units lie closer together than pixels."
+    step = stride // factor
+    if up and layer.interpolation == "nearest":
+        before, after = (factor - 1) * step, 0 * step
+    elif up and layer.interpolation == "bilinear":  # between (i + 1/2) / factor - 1/2
+        before = np.where(factor > 1, np.ceil(1.5 * stride - step), 0)
+        after = np.where(factor > 1, np.ceil((stride + step) / 2), 0)
+    elif not up and layer.output_padding is None and max(layer.dilation_rate) == 1:
+        kernel = np.array(layer.kernel_size)
+        cut = np.maximum(kernel - factor, 0) // 2 if layer.padding == "same" else 0
+        before, after = (kernel - 1 - cut) * step, cut * step
+    else:
+        return f"{path!r} ({type(layer).__name__}) has no rule for its arguments."
+    return _field(start - before, size + before + after, step)
 
 
 def _same_padding(size: int, extent: int, stride: int) -> int:

@@ -19,7 +19,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -148,7 +148,7 @@ def write_model(
             model, preprocessor, {"architecture": model.name} | facts
         )
         parts, found = _units(classifier, source, layers, units, progress)
-        engine: dict[str, str] = {}
+        engine: dict[str, Any] = {}
         why = ""
         if live:
             engine, why = _live(classifier, None, _samples(source, names, mine))

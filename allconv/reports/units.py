@@ -120,9 +120,7 @@ def look(
                 rule: Explainer(model, rule, layer=layer, batch_size=batch)
                 for rule in RULES
             }
-            box = top.box
-            if all(box[0, 0, 2:] - box[0, 0, :2] >= images.shape[1:3]):
-                box = np.broadcast_to([0, 0, *images.shape[1:3]], box.shape)
+            box = patches.visible(top.box, images.shape[1:3])
             pictures: list[np.ndarray] = []
             parts: dict[str, list[np.ndarray]] = {rule: [] for rule in RULES}
             chunk = max(1, _CHUNK_BYTES // (4 * k * images[0].size))
@@ -206,6 +204,7 @@ class _Preprocessed:
 
     def __init__(self, classifier: Classifier, images: np.ndarray):
         self.classifier, self.images = classifier, images
+        self.shape = images.shape
 
     def __len__(self) -> int:
         return len(self.images)

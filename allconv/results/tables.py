@@ -14,7 +14,7 @@ from pathlib import Path
 
 from allconv.core.checks import check_choice, nearest
 from allconv.data import datasets
-from allconv.networks import all_cnn_rows
+from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 from allconv.presets import catalogue
 from allconv.presets.preset import complete
 from allconv.results import paper
@@ -27,6 +27,9 @@ COLUMNS = (
 
 BRIEF = ("network", "recipe", "epochs", "paper error %", "our error %", "n")
 """What fits the width of a page."""
+
+# Networks of the other papers' tables: no rows of these; your own ones are.
+OTHERS = (*zfnet_rows.NAMES, *classics_rows.NAMES)
 
 # name -> (title, data set, whether augmented, published errors by network)
 TABLES = {
@@ -184,16 +187,12 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     parameters = {}
     for record in records:
         recipe = complete(record["preset"])
-        if recipe["dataset"] not in datasets.NAMES:
+        if not _counted(recipe):
             parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
             known.append(recipe)
     out = []
-    mine = [
-        p
-        for p in known
-        if name not in TABLES or p["architecture"] in all_cnn_rows.NAMES
-    ]
+    mine = [p for p in known if name not in TABLES or p["architecture"] not in OTHERS]
     for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
@@ -229,9 +228,15 @@ def _order(preset: dict) -> tuple:
     )
 
 
+def _counted(preset: dict) -> bool:
+    """Whether `_parameters` is known without a run's record."""
+    ours = preset["architecture"] in all_cnn_rows.NAMES
+    return ours and preset["dataset"] in datasets.NAMES
+
+
 def _parameters(preset: dict, recorded: dict[str, int]) -> int:
     """Weights and biases by arithmetic, so that a table needs no model built."""
-    if preset["dataset"] not in datasets.NAMES:
+    if not _counted(preset):
         return recorded[json.dumps(preset, sort_keys=True)]
     classes = 100 if preset["dataset"] == "cifar100" else 10
     return all_cnn_rows.count_parameters(preset["architecture"], classes)

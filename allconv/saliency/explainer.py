@@ -13,6 +13,7 @@ are those of Springenberg et al. (2015), in their section on deconvolution.
     print(explainer.audit)                                 # 6 of 6 rectifiers guided
 """
 
+import contextlib
 import math
 
 import keras
@@ -31,6 +32,7 @@ from allconv.saliency.neurons import (
     logits,
     observed,
     one_hot,
+    one_output,
     owners,
     place,
     positions_of,
@@ -52,6 +54,7 @@ def explain(
     rule: str | Rule = "guided",
     *,
     layer: str | None = None,
+    output: str | int | None = None,
     channel: Channels = None,
     position: Positions = "max",
     target: Channels = None,
@@ -65,12 +68,13 @@ def explain(
     Args:
         model: A built Keras model with one input.
         images: Array `(n, height, width, channels)`, floating point, preprocessed as
-            the model expects.
+            the model expects; signals `(n, steps, channels)` and volumes likewise.
         rule: `"backprop"`, `"deconvnet"`, `"guided"`, or a `rules.Rule`.
         layer: The layer whose output holds the neuron: its name, with the names of the
             models around it where need be (`"block/conv1"`), and the number of the
             call, from 0, where it is called more than once (`"conv1#2"`). None: the
             model's output; where that is a softmax or a sigmoid, its input.
+        output: Of a model with several outputs, without `layer`: its name or number.
         channel: Index of the neuron's channel or unit, one for all or one per image.
             None: the channel of each image's strongest neuron.
         position: `(row, column)` of the neuron, one for all or one per image;
@@ -93,11 +97,12 @@ def explain(
         ValueError: If an argument is none of the above, or the model cannot be
             explained under the rule.
     """
-    images = _check_images(images)
+    images = _check_images(images, model)
     explainer = Explainer(
         model,
         rule,
         layer=layer,
+        output=output,
         before_rectifier=before_rectifier,
         seed=seed,
         strict=strict,
@@ -129,7 +134,7 @@ class Explainer:
     a new trace. Weights are read where they are: the maps follow later training.
 
     Args:
-        model, rule, layer, before_rectifier, seed, strict, batch_size: As for
+        model, rule, layer, output, before_rectifier, seed, strict, batch_size: As for
             `explain`.
         image_shape: `(height, width, channels)`. None: the model's input shape.
 
@@ -144,6 +149,7 @@ class Explainer:
         rule: str | Rule = "guided",
         *,
         layer: str | None = None,
+        output: str | int | None = None,
         before_rectifier: bool = False,
         seed: str = "one",
         strict: bool = True,
@@ -167,6 +173,7 @@ class Explainer:
         self.model = model
         self.rule = rule if isinstance(rule, Rule) else RULES[rule]
         self.layer = layer
+        self.output = output
         self.before_rectifier = before_rectifier
         self.seed = seed
         self.strict = strict
@@ -224,7 +231,7 @@ class Explainer:
         target: Channels = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both in one pass: the maps, and what `locate` says of their neurons."""
-        images = _check_images(images)
+        images = _check_images(images, self.model)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
                 f"`images` should be of shape (n, {str(self.image_shape)[1:]}. "
@@ -280,7 +287,7 @@ class Explainer:
                 break  # else once more: their gradients have to be in place before
         made_by = owners(calls)
         if self.layer is None:
-            neurons = logits(output)
+            neurons = logits(one_output(self.model, output, self.output))
         else:
             neurons = layer_output(self.model, self.layer, calls)
         if self.before_rectifier:
@@ -314,9 +321,17 @@ class Explainer:
         return maps / scale, tf.argmax(chosen, axis=1), activation
 
     def _call(self, images, gradients):
+        try:
+            return self._call_with(images, gradients, inlined_functions())
+        except (tf.errors.OperatorNotAllowedInGraphError, TypeError):
+            # A function with loops over tensors runs as TensorFlow made it. No rule
+            # reaches into it; the audit lists it.
+            return self._call_with(images, gradients, contextlib.nullcontext())
+
+    def _call_with(self, images, gradients, functions):
         with (
             observed(self.model) as calls,
-            inlined_functions(),
+            functions,
             keras.StatelessScope(),  # nothing the call computes stays in the model
             images.graph.gradient_override_map(gradients),
         ):
@@ -349,22 +364,25 @@ def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
     return tf.nest.map_structure(lambda _: images, getattr(model, "input", images))
 
 
-def _check_images(images: np.ndarray) -> np.ndarray:
+def _check_images(images: np.ndarray, model: keras.Model) -> np.ndarray:
     images = np.asarray(images)
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
             "`images` should be floating point, preprocessed as for the model. "
             f"Received: dtype={images.dtype}"
         )
-    if images.ndim != 4:
-        hint = " One image is images[None]." if images.ndim == 3 else ""
+    inputs = getattr(model, "inputs", None)
+    rank = len(inputs[0].shape) if inputs else 4
+    if images.ndim != rank:
+        hint = " One image is images[None]." if images.ndim == rank - 1 else ""
+        axes = {3: "steps", 4: "height, width"}.get(rank, "depth, height, width")
         raise ValueError(
-            "`images` should be of shape (n, height, width, channels)."
+            f"`images` should be of shape (n, {axes}, channels)."
             f"{hint} Received: {images.shape}"
         )
     images = images.astype(np.float32, copy=False)
     if not np.isfinite(images).all():
-        bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
+        bad = np.flatnonzero([not np.isfinite(image).all() for image in images])
         raise ValueError(
             "`images` should be finite. Received: NaN or infinity in image "
             f"{bad[0]} ({len(bad)} of {len(images)} images)"
@@ -373,8 +391,8 @@ def _check_images(images: np.ndarray) -> np.ndarray:
 
 
 def _image_shape(
-    model: keras.Model, image_shape: tuple[int, int, int] | None
-) -> tuple[int, int, int]:
+    model: keras.Model, image_shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
     """The shape to trace with: the one that was asked for, if it fits the model's."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` should be a Keras model. Received: {model!r}")
@@ -385,22 +403,23 @@ def _image_shape(
     inputs = getattr(model, "inputs", None)  # a subclassed model has none
     if inputs and len(inputs) > 1:
         raise ValueError(
-            f"`model` should have one input. Received: {model.name} with "
-            f"{len(inputs)} inputs"
+            "`model` should have one input: hold the others in a layer that calls the "
+            f"model. Received: {model.name} with {len(inputs)} inputs"
         )
     if inputs and not tf.as_dtype(inputs[0].dtype).is_floating:
         raise ValueError(
             f"{model.name} takes images of dtype {inputs[0].dtype}, through which no "
             "gradient passes: call its layers on a floating-point input."
         )
-    own = tuple(inputs[0].shape) if inputs else (None,) * 4
-    if len(own) != 4:
+    rank = 4 if image_shape is None else len(image_shape) + 1
+    own = tuple(inputs[0].shape) if inputs else (None,) * rank
+    if len(own) < 3:
         raise ValueError(
-            "`model` should take images (n, height, width, channels). Received: "
-            f"{model.name} with input shape {own}"
+            "`model` should take images (n, height, width, channels), or signals and "
+            f"volumes likewise. Received: {model.name} with input shape {own}"
         )
     shape = tuple(own[1:] if image_shape is None else image_shape)
-    if None in shape or len(shape) != 3:
+    if None in shape or len(shape) != len(own) - 1:
         raise ValueError(
             f"{model.name} takes images of any size: give `image_shape` as (height, "
             f"width, channels). Received: image_shape={image_shape}"
@@ -409,4 +428,4 @@ def _image_shape(
         raise ValueError(
             f"{model.name} takes images of shape {own[1:]}. Received: {shape}"
         )
-    return shape
+    return tuple(int(n) for n in shape if n is not None)

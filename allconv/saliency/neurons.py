@@ -137,10 +137,30 @@ def final(output: tf.Tensor) -> tf.Operation:
     return op
 
 
+def one_output(model: keras.Model, outputs: object, which: str | int | None):
+    """One of a model's outputs, by its name or its number.
+
+    Raises:
+        ValueError: If there is none such, or there are several and none is named.
+    """
+    if tf.is_tensor(outputs) and which is None:
+        return outputs
+    names = [*outputs] if isinstance(outputs, dict) else []
+    names = names or list(getattr(model, "output_names", []))
+    parts = [outputs[n] for n in names] if isinstance(outputs, dict) else outputs
+    parts = tf.nest.flatten(parts)
+    named = dict(zip(names, parts, strict=False)) | dict(enumerate(parts))
+    if which not in named:
+        raise ValueError(
+            f"`output` should be one of {', '.join(map(repr, named))}, or `layer` be "
+            f"given, since {model.name} has {len(parts)} outputs. "
+            f"Received: output={which!r}"
+        )
+    return named[which]
+
+
 def logits(output: tf.Tensor) -> tf.Tensor:
     """The input of the softmax or sigmoid at a model's end; else the output itself."""
-    if not tf.is_tensor(output):
-        raise ValueError("The model has several outputs: choose a neuron by `layer`.")
     end = final(output)
     if end.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return output
@@ -209,23 +229,27 @@ def positions_of(position: Positions, n: int, sizes: tuple[int, ...]) -> np.ndar
     codes = {"max": _STRONGEST, "all": _EVERYWHERE}
     if isinstance(position, str) and position in codes:
         return np.full(n, codes[position], np.int32)
-    if len(sizes) != 2:
+    if not sizes:
         raise ValueError(
             "The neurons are not in a map, they have no (row, column). "
             f"Received: position={position!r}"
         )
+    axes = len(sizes)
+    one = "(row, column)" if axes == 2 else f"{axes} integers"
     array = np.asarray(position)
     if (
         not np.issubdtype(array.dtype, np.integer)
-        or array.shape not in ((2,), (n, 2))
+        or array.shape not in ((axes,), (n, axes))
         or (array < 0).any()
         or (array >= sizes).any()
     ):
         raise ValueError(
-            f"`position` should be 'max', 'all' or (row, column) in a map {sizes}, one "
+            f"`position` should be 'max', 'all' or {one} in a map {sizes}, one "
             f"for all or one for each of {n} images. Received: position={position!r}"
         )
-    return np.broadcast_to(array @ [sizes[1], 1], n).astype(np.int32)
+    return np.broadcast_to(
+        np.ravel_multi_index(np.moveaxis(array, -1, 0), sizes), n
+    ).astype(np.int32)
 
 
 def one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from allconv.core import backend  # noqa: F401
+
 # Operations that read nothing but the shape of a tensor.
 CONSTANTS = frozenset({"Shape", "ZerosLike", "OnesLike", "Size", "Rank"})
 STEPS = frozenset({"Relu", "Relu6", "Maximum", "Minimum"})
@@ -67,6 +69,23 @@ def of_graph(graph: tf.Graph) -> dict[str, Rectifier]:
 def of(op: tf.Operation) -> Rectifier | None:
     """What an operation does in a rectifier, as found before; None: nothing."""
     return of_graph(op.graph).get(op.name)
+
+
+def uncapped(tensor: tf.Tensor) -> tf.Tensor:
+    """The output of a rectifier without its ceiling; any other tensor as it is.
+
+    Units at their ceiling are tied, and their plain gradients are 0.
+    """
+    steps, below = [], tensor
+    op = _solid(tensor).op
+    while (unit := of(op)) and op.type in STEPS:
+        steps.append(op)
+        below = op.inputs[unit.index]
+        op = _solid(op.inputs[unit.index]).op
+    if not any(step.type in ("Relu6", "Minimum") for step in steps):
+        return tensor
+    floors = [step for step in steps if step.type != "Minimum"]
+    return tf.cast(tf.nn.relu(below) if floors else below, tensor.dtype)
 
 
 def flows(tensor: tf.Tensor) -> bool:

@@ -75,7 +75,8 @@ def reverse(
     chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
     activations = _check_images(model, np.asarray(images))
     for step in chain:
-        activations = step.up(activations)
+        with np.errstate(over="ignore", invalid="ignore"):
+            activations = step.up(activations)
         if not np.isfinite(activations).all():
             raise ValueError(
                 f"{model.name} gives values that are not finite: its "

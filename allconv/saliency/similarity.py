@@ -12,6 +12,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from allconv.core import backend  # noqa: F401
+
 
 def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
     """How alike two sets of maps are, image by image.

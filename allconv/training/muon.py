@@ -9,6 +9,8 @@ from collections.abc import Collection
 import keras
 from keras import ops
 
+from allconv.core import backend  # noqa: F401
+
 
 @keras.saving.register_keras_serializable(package="allconv")
 class Muon(keras.optimizers.SGD):
@@ -74,10 +76,12 @@ class Muon(keras.optimizers.SGD):
         ahead = gradient + self.momentum * average if self.nesterov else average
         filters = variable.shape[-1]
         turn = self._orthogonal(ops.reshape(ahead, (-1, filters)), steps=5)
-        norm = ops.sqrt(ops.sum(ops.square(variable)) / filters)
-        norm = ops.where(norm > 0, norm, ops.ones_like(norm))
+        squares = ops.sum(ops.square(variable))
+        norm = ops.sqrt(squares / filters)
         rate = self.factor * learning_rate
-        variable.assign(variable / norm - rate * ops.reshape(turn, variable.shape))
+        # Not `norm` is looked at: TensorFlow would round the quotient otherwise.
+        scaled = ops.where(squares > 0, variable / norm, variable)
+        variable.assign(scaled - rate * ops.reshape(turn, variable.shape))
 
 
 def _find(path: str, paths: list[str]) -> int:

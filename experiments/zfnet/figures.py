@@ -34,10 +34,11 @@ def strongest(subject: Subject) -> list[Path]:
             subject.classifier, {layer: explainer}, subject.images, top, channels
         )[layer]
         pictures = patches.gather(subject.images, top.index)
+        box = patches.visible(top.box, pictures.shape[2:4])
         panels[layer] = probes.Panel(
             channels,
-            patches.crop(pictures / 255, top.box, np.nan),
-            patches.crop(maps, top.box, np.nan),
+            patches.crop(pictures / 255, box, np.nan),
+            patches.crop(maps, box, np.nan),
         )
     return [subject.draw("strongest", probes.strongest_figure(panels))]
 

@@ -115,7 +115,7 @@ class Subject:
         """Save a figure."""
         path = self.out / "figures" / f"zfnet_{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=85, pil_kwargs={"optimize": True})
+        figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
         return path
 
     def write(self, name: str, title: str, head: list[str], rows: list[list]) -> Path:

@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
 TWO = """
 import sys, time, numpy as np
 from allconv.data import cifar, datasets
-def fetch(name, temporary):
+def fetch(name, temporary, slow_is_fine):
     open(sys.argv[2], "a").write("fetched\\n")
     time.sleep(1)
     x = np.zeros((60_000, 32, 32, 3), np.uint8)
@@ -373,6 +373,29 @@ def test_every_shape_shows_a_figure_on_a_ground():
     assert spread.min() > 20
 
 
+def test_what_stands_in_says_so(capsys, monkeypatch):
+    name, splits = datasets.load_or_draw("cifar10", draw=True)
+    assert name == "shapes"
+    assert all(map(np.array_equal, splits[0], shapes.draw(5000, seed=0)))
+    assert capsys.readouterr().out.endswith("shapes, which stand in for cifar10\n")
+
+    def load(name, data_dir=None, coarse=False):
+        return name, data_dir, coarse
+
+    monkeypatch.setattr(datasets, "load", load)
+    loaded = datasets.load_or_draw("cifar100", False, "here", coarse=True)
+    assert loaded == ("cifar100", ("cifar100", "here", True))
+    assert capsys.readouterr().out == "data: cifar100, its superclasses\n"
+    assert datasets.load_or_draw("shapes", draw=True)[0] == "shapes"
+    assert "stand in" not in capsys.readouterr().out
+
+
+def test_nothing_stands_in_for_missing_data_unasked(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_fetch", lambda name, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        datasets.load_or_draw("cifar10", False, tmp_path)
+
+
 def test_unknown_name():
     for function in (datasets.load, datasets.is_cached):
         with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):
@@ -385,3 +408,17 @@ def test_real_cifar10_has_the_published_means(cifar10):
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=1e-4)
     assert np.bincount(y).tolist() == [5000] * 10
     assert np.bincount(yt).tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize("place", ["cifar10.npz", "cifar-10-binary.tar.gz"])
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path, place):
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(RuntimeError, match=rf"{place} should be a file. It is a pipe"):
+        datasets.load("cifar10", tmp_path)
+
+
+def test_an_npz_that_unpacks_to_more_than_the_data_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "UNPACKED", 10_000)
+    np.savez_compressed(tmp_path / "cifar10.npz", x_train=np.zeros(10**6, np.uint8))
+    with pytest.raises(datasets.DataError, match=r"it holds 1,000,.* bytes, 10,000"):
+        datasets.load("cifar10", tmp_path)

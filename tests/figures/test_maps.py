@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib import image as png
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from allconv.figures.maps import (
     BEYOND,
@@ -34,6 +35,14 @@ grids = hnp.arrays(
 def drawn(figure):
     """The picture in the first panel, before it is scaled to the page."""
     return figure.axes[0].images[0].get_array()
+
+
+def smallest_text(figure):
+    """Height in pixels where a figure is shown on a projected page, 820 pixels wide."""
+    wide = figure.get_figwidth()
+    scale = min(figure.dpi, 820 / wide) / 72
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+    return min((round(scale * text.get_size(), 3) for text in texts), default=np.inf)
 
 
 def tile(figure, row, column, size, block=1):
@@ -311,3 +320,32 @@ def test_bad_input_is_refused_in_one_line(draw, message):
     with pytest.raises(ValueError, match=message) as error:
         draw()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("columns", [1, 4, 10, 14])
+def test_text_is_legible_on_a_projected_page(columns):
+    images = np.zeros((2, 32, 32, 3))
+    maps = dict.fromkeys([f"class {i}" for i in range(columns)], images)
+    rows = {"row_titles": ["deconvnet", "guided"]}
+    for share in ("none", "row"):
+        figure, _ = rule_comparison(images, maps, share=share, **rows)
+        assert smallest_text(figure) >= 10
+    steps = [f"conv{i}" for i in range(columns)]
+    scores = {"rank": np.ones((2, columns, 2)), "ssim": np.zeros((2, columns, 2))}
+    noise = np.ones((columns, 2, 32, 32, 3))
+    assert smallest_text(sanity_strip(images, steps, images, noise, scores)[0]) >= 10
+
+
+def test_enlarged_text_stays_on_the_page():
+    titles = [f"a name {i}" for i in range(14)]
+    images = np.zeros((1, 32, 32, 3))
+    figure, _ = rule_comparison(
+        images, dict.fromkeys(titles, images), share="row", row_titles=["a long title"]
+    )
+    figure.savefig(BytesIO(), format="png")
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert page.x0 <= box.x0 < box.x1 <= page.x1
+            assert page.y0 <= box.y0 < box.y1 <= page.y1

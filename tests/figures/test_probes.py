@@ -2,6 +2,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from allconv.figures import probes
@@ -10,6 +12,7 @@ from allconv.probes.evolution import Evolution
 from allconv.probes.filters import filter_statistics
 from allconv.probes.invariance import Invariance
 from allconv.probes.occlusion import Occlusion
+from tests.figures.test_maps import smallest_text
 
 RNG = np.random.default_rng(0)
 
@@ -23,6 +26,7 @@ def drawn(figure):
     pictures = [image for axis in figure.axes for image in axis.images]
     assert {image.get_interpolation() for image in pictures} <= {"nearest"}
     figure.savefig(io.BytesIO(), format="png", dpi=40)
+    assert smallest_text(figure) >= 10
     return figure
 
 
@@ -190,6 +194,15 @@ def test_evolution_figure(projected, dtype):
     assert figure.axes[0].images[0].get_array().max() <= 1
 
 
+def test_a_unit_that_sees_more_than_the_image_is_shown_no_border():
+    pictures = RNG.random((2, 8, 8, 3))
+    one = np.zeros((1, 1), int)
+    box = np.array([[[-2, 1, 10, 13]]])
+    arguments = (np.array([1]), np.array([4]), one, one, one, one + 0.5, box, None)
+    figure = drawn(probes.evolution_figure(pictures, Evolution(*arguments)))
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), pictures[0])
+
+
 def test_filters_figure():
     kernel = RNG.normal(size=(5, 5, 3, 7))
     kernel[..., 2] *= 0.01
@@ -201,3 +214,44 @@ def test_filters_figure():
     assert [len(panel.axes) for panel in figure.subfigs] == [9, 4]
     dead = next(axis for axis in figure.subfigs[1].axes[3:4])
     assert dead.spines["left"].get_edgecolor() == (0, 0, 0, 1)
+
+
+def seen_without_green(colours):
+    """How a deuteranope sees colours (Machado et al. 2009, severity 1), in CIELAB."""
+    gamma = ((colours + 0.055) / 1.055) ** 2.4
+    linear = np.where(colours > 0.04045, gamma, colours / 12.92)
+    machado = [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ]
+    to_xyz = [
+        [0.4124, 0.3576, 0.1805],
+        [0.2126, 0.7152, 0.0722],
+        [0.0193, 0.1192, 0.9505],
+    ]
+    xyz = np.clip(linear @ np.transpose(machado), 0, 1) @ np.transpose(to_xyz)
+    x, y, z = np.cbrt(xyz / [0.9505, 1, 1.089]).T  # no colour here is near black
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def test_a_deuteranope_tells_the_classes_and_the_frames_apart():
+    seen = seen_without_green(np.array(probes.COLOURS))
+    apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(10, 1)]
+    assert apart.min() > 10  # 2.3 is just noticeable, in patches side by side
+    frame, grey = seen_without_green(np.array([to_rgb(probes.ALIASED), [0.5] * 3]))
+    assert np.linalg.norm(frame - grey) > 40
+
+
+@given(st.sets(st.integers(0, 999), min_size=1, max_size=10))
+def test_a_class_has_one_colour(classes):
+    colours = probes.class_colours([*classes, *classes])
+    assert set(colours) == classes
+    assert len({tuple(colour) for colour in colours.values()}) == len(classes)
+    for label in classes:
+        if label < 10 and max(classes) < 10:
+            assert np.all(colours[label] == probes.COLOURS[label])
+
+
+def test_more_classes_than_colours_still_have_one_each():
+    assert set(probes.class_colours(range(30))) == {*range(30)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from allconv.figures import runs
+from allconv.figures.maps import COLOURS
 
 
 def test_curves_hold_the_values():
@@ -16,6 +17,8 @@ def test_curves_hold_the_values():
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert drawn["ours"] == [[1, 10], [2, 20], [3, 30]]
     assert drawn["theirs"] == [[1, 5], [3, 6]]
+    colours = [line.get_color() for line in axes.lines]
+    assert colours == COLOURS[:2]
     figure.savefig(io.BytesIO(), format="png")
 
 

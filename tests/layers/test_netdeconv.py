@@ -269,3 +269,14 @@ def test_kernels_start_within_one_over_the_root_of_their_inputs():
     layer = NetworkDeconvolution2D(64, 3)
     layer.build((None, 8, 8, 16))
     assert 0.95 < np.abs(layer.kernel).max() * np.sqrt(9 * 16) <= 1
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_groups_one_by_one_are_the_grouped_convolution(strides):
+    keras.utils.set_random_seed(0)
+    layer = NetworkDeconvolution2D(8, 3, strides, padding="same", groups=4)
+    x = keras.random.normal((2, 9, 9, 8))
+    found = layer(x)
+    kernel, bias = layer._whitened(*layer._statistics(lambda: layer.sample(x), False))
+    whole = keras.ops.conv(x, kernel, strides, "same") + bias
+    np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-5)

@@ -68,12 +68,13 @@ def test_a_folder_beside_the_package_is_looked_at_in_a_checkout_only(
     tmp_path, monkeypatch
 ):
     package = tmp_path / "allconv"
+    entry = {"architecture": "a", "dataset": "b", "file": "c.h5", "sha256": "0"}
     monkeypatch.setattr(places, "PACKAGE", package)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / places.MANIFEST).write_text(json.dumps([{"a": 1}]))
+    (tmp_path / "weights" / places.MANIFEST).write_text(json.dumps([entry]))
     assert places.manifest() == []
     (tmp_path / "pyproject.toml").touch()
-    assert places.manifest() == [{"a": 1}]
+    assert places.manifest() == [entry]
     (package / "released" / "weights").mkdir(parents=True)
     assert places.manifest() == []
 

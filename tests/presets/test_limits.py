@@ -122,7 +122,7 @@ def test_a_recipe_of_the_catalogue_is_checked_without_tensorflow():
     code = (
         "import sys\n"
         "from allconv.presets import catalogue\n"
-        "from allconv.presets.preset import check\n"
+        "from allconv.presets.limits import check\n"
         "list(map(check, catalogue.PRESETS.values()))\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )

@@ -210,7 +210,7 @@ def test_bad_correspondence(arguments, match):
 def test_features_that_are_not_finite_are_no_correspondence():
     model = net_of_known_signs()
     model.set_weights([np.nan * weight for weight in model.get_weights()])
-    with pytest.raises(ValueError, match="The features of 'signs' are not finite"):
+    with pytest.raises(ValueError, match="'kernel' of the layer 'signs'"):
         compare(
             model, np.ones((2, 4, 4, 1)), {"a": [[0, 0, 2, 2]] * 2}, ["signs"], fill=0
         )

@@ -226,7 +226,7 @@ def test_progress_bar(net, capsys):
         ),
         (
             {"images": np.where(np.arange(3) == 1, np.nan, pictures(3))},
-            "A pixel of image 0 to 1 is NaN",
+            "A pixel of image 0 to 1 is not finite",
         ),
     ],
 )
@@ -240,7 +240,7 @@ def test_bad_input_is_refused_in_one_line(net, arguments, message):
 def test_a_diverged_model_is_refused_by_the_name_of_the_weight(net):
     model = keras.models.clone_model(net)
     model.get_layer("b").bias.assign([0, np.nan, 0, 0])
-    with pytest.raises(ValueError, match="The weight 'b/bias' of the model is not"):
+    with pytest.raises(ValueError, match="'bias' of the layer 'b'"):
         patches.top_activations(model, pictures(2), "a", 1, progress=False)
 
 
@@ -251,7 +251,7 @@ def test_nan_activations_of_finite_weights_are_found():
     x = overflow(inputs)
     model = keras.Model(inputs, undefined([x, x]))
     images = np.full((2, 4, 4, 1), 9, np.float32)
-    with pytest.raises(ValueError, match="activation of layer 'nan', image 0 to 1, is"):
+    with pytest.raises(ValueError, match="first in the layer 'big'"):
         patches.top_activations(model, images, "nan", 1, progress=False)
 
 
@@ -261,7 +261,7 @@ def test_a_layer_behind_an_unknown_one_is_refused():
         layers.UpSampling2D(),
         layers.Conv2D(1, 1, name="c"),
     ]
-    with pytest.raises(ValueError, match=r"'up_sampling2d\w*' \(UpSampling2D\) has no"):
+    with pytest.raises(ValueError, match="closer together than pixels"):
         patches.top_activations(keras.Sequential(rows), np.ones((2, 4, 4, 1)), "c", 1)
 
 
@@ -310,6 +310,13 @@ def test_bad_boxes(shape, box, message):
         patches.crop(np.zeros(shape), np.array(box))
 
 
+def test_what_sees_more_than_the_image_is_shown_the_image():
+    box = np.array([[[-3, -5, 37, 35], [0, 1, 40, 41]]])
+    assert patches.visible(box, (32, 32)).tolist() == [[[0, 0, 32, 32]] * 2]
+    assert patches.visible(box, (48, 32)) is box  # lower than the image
+    assert patches.visible(box[:, :0], (32, 32)).shape == (1, 0, 4)
+
+
 def test_gather_from_an_array_and_a_data_set():
     images = pictures(10)
     index = np.array([[9, 0, 3], [3, 3, 8]])
@@ -319,3 +326,12 @@ def test_gather_from_an_array_and_a_data_set():
         for outside in (10, -1):
             with pytest.raises(ValueError, match="within 0 to 9"):
                 patches.gather(source, np.array([outside, 2]))
+
+
+def test_activations_that_overflow_in_a_later_batch_are_found():
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Rescaling(3e38, name="big")(inputs))
+    images = np.zeros((4, 4, 4, 1), np.float32)
+    images[3] = 9
+    with pytest.raises(ValueError, match="activation of layer 'big', image 2 to 3, is"):
+        patches.top_activations(model, images, "big", 1, batch_size=2, progress=False)

@@ -249,9 +249,9 @@ def pooled_by_ops():
         (lambda: keras.Sequential([layers.Conv2D(1, 1)]), "x", "built Sequential"),
         (lambda: chain(layers.Dense(2), shape=(5,)), "x", "one input of shape"),
         (
-            lambda: chain(layers.Conv2DTranspose(2, 3, name="up")),
+            lambda: chain(layers.UpSampling2D(2, name="up")),
             "up",
-            r"'up' \(Conv2DTranspose\) has no rule",
+            "at 'up' units lie closer together than pixels",
         ),
         (pooled_by_ops, "max_pool", "'max_pool' .* has no rule"),
         (
@@ -282,3 +282,45 @@ def test_what_has_no_field_is_refused_in_one_line(model, layer, message):
 def test_a_refused_layer_does_not_hide_the_layers_before_it():
     model = chain(layers.Conv2D(2, 3, name="c"), layers.UpSampling2D(name="up"))
     assert receptive_field.compute(model, "c").size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "enlarge, tight",
+    [
+        (layers.UpSampling2D(2), True),
+        (layers.UpSampling2D((2, 1), interpolation="bilinear"), False),
+        (layers.Conv2DTranspose(2, 3, strides=2), True),
+        (layers.Conv2DTranspose(2, 4, strides=2, padding="same"), True),
+        (layers.Conv2DTranspose(2, (2, 3), strides=(2, 1), padding="same"), True),
+    ],
+)
+def test_boxes_behind_layers_that_enlarge_hold_what_units_see(enlarge, tight):
+    enlarge.name = "up"
+    ones = {"kernel_initializer": "ones"}
+    if hasattr(enlarge, "kernel_initializer"):
+        enlarge.kernel_initializer = keras.initializers.Ones()
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            layers.Conv2D(2, 3, strides=2, padding="same", **ones),
+            enlarge,
+            layers.Conv2D(1, 1, name="last", **ones),
+        ]
+    )
+    field = receptive_field.compute(model, "last")
+    x = tf.zeros((1, 16, 16, 1))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        units = model(x)[0, 4:12, 4:12, 0]
+        each = [units[i, j] for i in range(4) for j in range(4)]
+    starts, ends = [], []
+    for n, unit in enumerate(each):
+        seen = np.argwhere(tape.gradient(unit, x)[0, :, :, 0].numpy())
+        box = field.boxes(4 + n // 4, 4 + n % 4)
+        starts.append(seen.min(0) - box[:2])
+        ends.append(box[2:] - 1 - seen.max(0))
+    assert np.min(starts) >= 0
+    assert np.min(ends) >= 0
+    if tight:
+        np.testing.assert_array_equal(np.min(starts, 0), 0)
+        np.testing.assert_array_equal(np.min(ends, 0), 0)

@@ -199,7 +199,7 @@ def test_channels_first_and_what_is_no_name_are_refused():
     inputs = keras.Input((3, 8, 8))
     first = layers.Conv2D(5, 3, data_format="channels_first", name="first")(inputs)
     model = keras.Model(inputs, layers.Dense(4)(layers.Flatten()(first)))
-    with pytest.raises(ValueError, match="'first' has its channels first"):
+    with pytest.raises(ValueError, match=r"channels first \(the layer 'first'\)"):
         Explainer(model, "guided", layer="first")
     with pytest.raises(ValueError, match=r"by its name, .* Received: 2"):
         Explainer(chain(layers.ReLU()), "guided", layer=2)

@@ -217,7 +217,7 @@ def test_what_is_no_checkpoint_and_no_record_is_named(tmp_path):
     with pytest.raises(RuntimeError, match=r"newest checkpoint .* is of no run"):
         run(tmp_path)
     (tmp_path / "record.json").write_text('{"preset": {}, "seed": 3}')
-    with pytest.raises(RuntimeError, match="is no record of a run"):
+    with pytest.raises(RuntimeError, match="is no run record"):
         run(tmp_path)
 
 
@@ -419,7 +419,7 @@ def test_versions_that_changed_are_said(tmp_path, monkeypatch):
 def test_a_folder_with_something_else_for_a_record(tmp_path):
     for text in ("[]", '{"preset": "tiny", "seed": 0}'):
         (tmp_path / "record.json").write_text(text)
-        with pytest.raises(RuntimeError, match="is no record of a run"):
+        with pytest.raises(RuntimeError, match="is no run record"):
             run(tmp_path)
 
 
