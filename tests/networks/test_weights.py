@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from allconv.__main__ import TURNED
+from allconv.commands.evaluate import TURNED
 from allconv.core.files import DamagedFileError, read, write
 from allconv.data import preprocessing, shapes
 from allconv.layers import netdeconv
