@@ -1,5 +1,6 @@
 """Standard streams that are closed or narrow, and TensorFlow's own lines."""
 
+import importlib
 import os
 import sys
 
@@ -55,7 +56,7 @@ def import_tensorflow() -> None:
             os.fdopen(os.dup(before), "w", errors="replace") as stream,
             say_if_long("Starting TensorFlow ...", stream=stream),
         ):
-            pass
+            importlib.import_module("allconv.core.backend")  # which refuses others
     finally:
         os.dup2(before, 2)
         os.close(before)

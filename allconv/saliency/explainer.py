@@ -373,7 +373,7 @@ def _check_images(images: np.ndarray, model: keras.Model) -> np.ndarray:
         )
     inputs = getattr(model, "inputs", None)
     rank = len(inputs[0].shape) if inputs else 4
-    if images.ndim != rank:
+    if rank > 2 and images.ndim != rank:  # a model of no images is refused itself
         hint = " One image is images[None]." if images.ndim == rank - 1 else ""
         axes = {3: "steps", 4: "height, width"}.get(rank, "depth, height, width")
         raise ValueError(

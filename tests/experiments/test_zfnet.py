@@ -131,6 +131,9 @@ def test_ablation_sets_each_record_against_the_full_net(run, tmp_path):
         record = {
             **{"preset": catalogue.get(preset).as_dict(), "seed": seed},
             **{"status": "finished", "split": "test", "error": error, "minutes": 4.0},
+            **{"data": {}, "parameters": 1, "epochs": 4, "wrong": 1, "n": 1, "loss": 0},
+            **{"calibration_error": 0, "per_class": [], "confusion": []},
+            **{"environment": {}, "commit": None, "date": "", "state_sha256": ""},
             "history": [{"epoch": 4, "accuracy": accuracy}],
         }
         (records / f"{preset}-seed{seed}.json").write_text(json.dumps(record))
