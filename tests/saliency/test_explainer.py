@@ -370,7 +370,7 @@ def test_bad_models():
         explain(keras.Sequential([keras.Input((4,)), layers.Dense(2)]), images())
     one = keras.Input((8, 8, 3))
     conv, pool = layers.Conv2D(1, 1, activation="relu"), layers.Flatten()
-    with pytest.raises(ValueError, match="`output` should be one of .* has 2 outputs"):
+    with pytest.raises(ValueError, match=r"`output` should be one of .* 2 outputs"):
         explain(keras.Model(one, [conv(one), pool(one)]), images())
     anywhere = keras.Input((None, None, 3))
     model = keras.Model(anywhere, layers.Conv2D(2, 3, activation="relu")(anywhere))
