@@ -257,7 +257,7 @@ def test_train_then_evaluate(capsys, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "nope"), "There is no preset 'nope'. `python -m allconv list`"),
+        (("train", "nope"), "that `python -m allconv list` shows. Received: 'nope'"),
         (("train", "tiny", "--seed", "-1"), "`seed` should be an integer from 0"),
         (("train", "tiny", "--epochs", "0"), "`epochs` should be 1 or more"),
         (
@@ -271,7 +271,7 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "tiny", "--threads", "0"), "`threads` should be 1 or more"),
         (("train", "tiny", "--tensorboard", "logs"), "needs the package tensorboard"),
         (("data", "mnist"), "`name` should be one of"),
-        (("table", "mnist"), "The tables are cifar10"),
+        (("table", "mnist"), "A table should be one of cifar10"),
         (("table", "cifar10", "--records", "/nonexistent"), "no folder"),
         (("table", "cifar10", "--style", "html"), "`style` should be one of"),
         (("train", "fst_augmentd"), "; the nearest are fast_augmented"),
@@ -279,7 +279,7 @@ def test_train_then_evaluate(capsys, tmp_path):
         (("train", "--preset-file", "gone.json"), "There is no file gone.json"),
         (("data",), "Name a data set, one of cifar10"),
         (("data", "/gone.npz"), "There is no data set /gone.npz"),
-        (("table", "cifr10"), "; the nearest are cifar10, cifar100. The tables are"),
+        (("table", "cifr10"), "Received: 'cifr10'; the nearest are cifar10, cifar100"),
         (("evaluate",), "Name a network"),
         (("evaluate", "large_all_cnn"), "No weights of large_all_cnn"),
         (("evaluate", "--weights", "gone.h5"), "There is no file gone.h5"),

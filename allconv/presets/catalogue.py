@@ -268,7 +268,7 @@ def get(name: str) -> Preset:
     """
     if name not in PRESETS:
         raise ValueError(
-            f"There is no preset {name!r}{nearest(name, PRESETS)}. "
-            "`python -m allconv list` shows them all."
+            "A preset should be one that `python -m allconv list` shows. "
+            f"Received: {name!r}{nearest(name, PRESETS)}"
         )
     return PRESETS[name]

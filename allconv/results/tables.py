@@ -156,8 +156,8 @@ def title(name: str, records: Iterable[dict] = ()) -> str:
         return TABLES[name][0]
     if _own(name, records) is None:
         raise ValueError(
-            f"There is no table {name!r}{nearest(name, TABLES)}. The tables are "
-            f"{', '.join(TABLES)}, and those of your own data sets that have records."
+            f"A table should be one of {', '.join(TABLES)}, or of a data set of your "
+            f"own that has records. Received: {name!r}{nearest(name, TABLES)}"
         )
     return datasets.title(name)
 

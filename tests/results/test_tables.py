@@ -168,7 +168,7 @@ def test_formats():
 
 
 def test_bad_input(tmp_path):
-    with pytest.raises(ValueError, match="The tables are cifar10, cifar10_augmented"):
+    with pytest.raises(ValueError, match="should be one of cifar10, cifar10_augmented"):
         tables.rows("mnist", [])
     with pytest.raises(ValueError, match="text, markdown, latex, csv"):
         tables.render([], "html")

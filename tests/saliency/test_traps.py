@@ -93,7 +93,7 @@ def test_the_snippet_is_right_where_nothing_is_in_its_way(images):
     np.testing.assert_allclose(naive, assert_guided(model, images), atol=1e-5)
 
 
-def test_t2_rectifiers_of_nested_models(images):
+def test_rectifiers_of_nested_models(images):
     inner = keras.Sequential([keras.Input((8, 8, 3)), conv(), conv()])
     model = chain(inner, conv(), layers.Flatten(), layers.Dense(2))
     naive = swapped(model, images, lambda layer: "conv" in layer.name)
@@ -105,7 +105,7 @@ def test_t2_rectifiers_of_nested_models(images):
     [keras.ops.relu, keras.activations.relu, tf.nn.relu],
     ids=["ops", "activations", "tf"],
 )
-def test_t3_rectifiers_that_are_not_layers(relu, images):
+def test_rectifiers_that_are_not_layers(relu, images):
     first, second, dense = conv(activation=None), conv(activation=None), layers.Dense(2)
 
     class Subclassed(keras.Model):
@@ -131,7 +131,7 @@ def test_t3_rectifiers_that_are_not_layers(relu, images):
 
 
 @pytest.mark.parametrize("relu", ["tf.nn.relu", "layers.ReLU", "lambda"])
-def test_t4_rectifiers_known_by_identity(relu, images):
+def test_rectifiers_known_by_identity(relu, images):
     rows = {
         "tf.nn.relu": [conv(activation=tf.nn.relu)],
         "layers.ReLU": [conv(activation=None), layers.ReLU()],
@@ -145,7 +145,7 @@ def test_t4_rectifiers_known_by_identity(relu, images):
     assert differ(naive, assert_guided(model, images, flat))
 
 
-def test_t5_the_first_layer_of_a_sequential_model(images):
+def test_the_first_layer_of_a_sequential_model(images):
     model = chain(conv(), conv(), layers.Flatten(), layers.Dense(2))
     behind_input = model.layers[1:]  # a Sequential model does not list its InputLayer
     naive = swapped(
@@ -155,7 +155,7 @@ def test_t5_the_first_layer_of_a_sequential_model(images):
 
 
 @pytest.mark.parametrize("variant", ["relu6", "leaky"])
-def test_t6_variants_of_the_rectifier(variant, images):
+def test_variants_of_the_rectifier(variant, images):
     """A gate of x > 0 lets saturated ReLU6 units through, and no slope below zero."""
     make, right = {
         "relu6": (
@@ -191,7 +191,7 @@ def test_t6_variants_of_the_rectifier(variant, images):
     assert differ(by_hand(with_gate(lambda x: tf.cast(x > 0, x.dtype))), ours)
 
 
-def test_t7_mixed_precision(images):
+def test_mixed_precision(images):
     @tf.custom_gradient
     def guided_in_float32(x):
         y = tf.nn.relu(x)
@@ -216,7 +216,7 @@ def test_t7_mixed_precision(images):
     assert np.corrcoef(ours.ravel(), expected.ravel())[0, 1] > 0.999
 
 
-def test_t10_rectifiers_of_the_classifier(images):
+def test_rectifiers_of_the_classifier(images):
     """Only the convolutions' rectifiers swapped; those of dense layers stay plain."""
     dense = [layers.Dense(16, activation="relu"), layers.Dense(16, activation="relu")]
     model = chain(conv(), conv(), layers.Flatten(), *dense, layers.Dense(2))
@@ -224,7 +224,7 @@ def test_t10_rectifiers_of_the_classifier(images):
     assert differ(naive, assert_guided(model, images))
 
 
-def test_t16_a_gate_at_one_layer_is_not_guided_backprop(images):
+def test_a_gate_at_one_layer_is_not_guided_backprop(images):
     model = chain(conv(), conv(), conv(), layers.Flatten(), layers.Dense(2))
     last = model.layers[2]
     naive = swapped(model, images, lambda layer: layer is last)
@@ -233,7 +233,7 @@ def test_t16_a_gate_at_one_layer_is_not_guided_backprop(images):
     assert differ(explain(model, images, "guided", target=0), other)
 
 
-def test_t34_functions_traced_before_the_swap(images):
+def test_functions_traced_before_the_swap(images):
     """A swap after tracing changes nothing; a swap before tracing is never undone."""
     model = chain(conv(), conv(), layers.Flatten(), layers.Dense(2))
     convs = model.layers[:2]
@@ -259,7 +259,7 @@ def test_t34_functions_traced_before_the_swap(images):
     np.testing.assert_array_equal(gradient(model, images), plain)
 
 
-def test_t35_layers_inside_nested_models(images):
+def test_layers_inside_nested_models(images):
     inner = keras.Sequential(
         [keras.Input((8, 8, 3)), conv(name="low"), conv(name="high")], name="inner"
     )
@@ -273,7 +273,7 @@ def test_t35_layers_inside_nested_models(images):
 
 
 @pytest.mark.parametrize("kind", ["fused", "Softmax", "Activation", "tf in call"])
-def test_t36_a_saturated_softmax(kind, images):
+def test_a_saturated_softmax(kind, images):
     head = {
         "fused": [layers.Dense(2, activation="softmax")],
         "Softmax": [layers.Dense(2), layers.Softmax()],

@@ -124,7 +124,7 @@ def test_bad_seed_and_preset_name(tmp_path):
     for seed in (-1, True, 1.0):
         with pytest.raises(ValueError, match=rf"from 0 to .* Received: {seed}"):
             run(tmp_path, seed=seed)
-    with pytest.raises(ValueError, match="There is no preset 'nope'"):
+    with pytest.raises(ValueError, match=r"A preset should be one .* Received: 'nope'"):
         catalogue.get("nope")
 
 
