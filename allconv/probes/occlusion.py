@@ -11,7 +11,7 @@ it; a change that is the same for all windows gives a constant map.
 
     result = occlude(model, inputs, 8, 1, fill=0, labels=labels, layer="conv5")
     maps = saliency.deconvnet(model, inputs, layer="conv5", channel=result.channel)
-    figure = probe_plots.occlusion_figure(pictures, result, class_names, maps)
+    figure = probes.occlusion_figure(pictures, result, class_names, maps)
 """
 
 from collections.abc import Sequence

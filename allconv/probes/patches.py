@@ -21,7 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from allconv.probes import receptive_field
-from allconv.saliency import rectifiers, soundness
+from allconv.saliency import rectifier_search, soundness
 
 # A place in a ranking that no activation has taken: value, index, y, x.
 _NOTHING = (np.float32(-np.inf), np.int32(-1), np.int32(-1), np.int32(-1))
@@ -296,8 +296,8 @@ def _tracker(outputs, k, one_per_image):
     @tf.function(input_signature=[images, first, rankings], autograph=False)
     def step(images, first, rankings):
         maps = tf.nest.flatten(outputs(images, training=False))
-        rectifiers.find(images)
-        maps = [rectifiers.uncapped(activations) for activations in maps]
+        rectifier_search.find(images)
+        maps = [rectifier_search.uncapped(activations) for activations in maps]
         folded = [
             _fold(tf.cast(activations, tf.float32), first, ranking, one_per_image)
             for activations, ranking in zip(maps, rankings, strict=True)

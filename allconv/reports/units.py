@@ -4,7 +4,7 @@ Top patches (`patches`) and explanations of them (`explainer`), for all
 units of a network, a layer at a time.
 
     for units in look(classifier, images):           # a weight file, uint8 test images
-        plots.top_patches(units.pictures[:8], units.maps["guided"][:8])
+        maps.top_patches(units.pictures[:8], units.maps["guided"][:8])
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from . import (
     lrp_pass as lrp_pass,
     lrp_rules as lrp_rules,
     neurons as neurons,
-    rectifiers as rectifiers,
+    rectifier_search as rectifier_search,
     reverse_pass as reverse_pass,
     reverse_steps as reverse_steps,
     rules as rules,

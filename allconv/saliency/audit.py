@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from allconv.saliency import rectifiers
+from allconv.saliency import rectifier_search
 from allconv.saliency.rules import Rule, overrides
 
 # Operations through which a signal passes unchanged in kind: linear in the one input
@@ -92,7 +92,7 @@ def inspect(
     """
     carrying = {images.ref()}
     for op in images.graph.get_operations():  # in the order of their making
-        if op.type not in rectifiers.CONSTANTS and any(
+        if op.type not in rectifier_search.CONSTANTS and any(
             x.ref() in carrying for x in op.inputs
         ):
             carrying.update(y.ref() for y in op.outputs)
@@ -101,10 +101,10 @@ def inspect(
         op = todo.pop().op
         if op not in met and op.type != "Placeholder":
             met.add(op)
-            flowing = (x for x in op.inputs if rectifiers.flows(x))
+            flowing = (x for x in op.inputs if rectifier_search.flows(x))
             todo.extend(x for x in flowing if x.ref() in carrying)
 
-    known = rectifiers.of_graph(images.graph)
+    known = rectifier_search.of_graph(images.graph)
     found: dict[str, list] = {}
     for op in images.graph.get_operations():
         if op in met:
@@ -144,14 +144,14 @@ def _kind(
     op: tf.Operation,
     signals: list[int],
     rule: Rule,
-    known: dict[str, rectifiers.Rectifier],
+    known: dict[str, rectifier_search.Rectifier],
 ) -> str:
     """`signals` are the inputs of `op` that depend on the images."""
     if _gradient_name(op) not in (None, overrides(rule, joins=True).get(op.type)):
         return "untouched"  # tf.custom_gradient: rules inside it would be bypassed
     if op.name in known:
         return "step" if known[op.name].passes else "rectifier"
-    if not all(rectifiers.flows(op.inputs[i]) for i in signals):
+    if not all(rectifier_search.flows(op.inputs[i]) for i in signals):
         return "untouched"  # such as cast(x > 0): a mask, which has no slope
     if op.type == "MaxPool" or (op.type in _POOLS and rule.pool == "switch"):
         return "pool"

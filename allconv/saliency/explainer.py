@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.saliency import rectifiers
+from allconv.saliency import rectifier_search
 from allconv.saliency.audit import Audit, inspect
 from allconv.saliency.neurons import (
     Channels,
@@ -282,8 +282,10 @@ class Explainer:
     def _trace(self, images, channel, position, scale):
         for joins in (False, True):
             calls, output = self._call(images, overrides(self.rule, joins))
-            units = rectifiers.find(images)
-            if not overrides(self.rule) or not rectifiers.joined(units, images.graph):
+            units = rectifier_search.find(images)
+            if not overrides(self.rule) or not rectifier_search.joined(
+                units, images.graph
+            ):
                 break  # else once more: their gradients have to be in place before
         made_by = owners(calls)
         if self.layer is None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.saliency import addresses, rectifiers
+from allconv.saliency import addresses, rectifier_search
 
 # Of the neurons that are explained, one for all images or one for each.
 Channels = int | Sequence[int] | np.ndarray | None
@@ -185,18 +185,18 @@ def below_rectifier(
 ) -> tf.Tensor:
     """The input of the rectifier that a layer ends in; `owner` as for `audit.inspect`.
 
-    The rectifiers of the graph are those that `rectifiers.find` found.
+    The rectifiers of the graph are those that `rectifier_search.find` found.
     """
     tensor = neurons
     while tensor.op.type in ("Identity", "Cast"):
         tensor = tensor.op.inputs[0]
-    if rectifiers.of(tensor.op) is None:
+    if rectifier_search.of(tensor.op) is None:
         raise ValueError(
             f"{place(layer)} does not end in a rectifier: its output is what "
             "`before_rectifier` asks for, leave that out."
         )
     own = owner(tensor.op)  # whose steps, such as relu then clip, are one rectifier
-    while (unit := rectifiers.of(tensor.op)) and owner(tensor.op) == own:
+    while (unit := rectifier_search.of(tensor.op)) and owner(tensor.op) == own:
         tensor = tensor.op.inputs[unit.index] if unit.source is None else unit.source
     return tensor
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from allconv.core.checks import check_choice
-from allconv.saliency import rectifiers
+from allconv.saliency import rectifier_search
 
 POOL_ROUTES = ("switch", "centre", "spread")
 
@@ -70,16 +70,16 @@ def overrides(rule: Rule, joins: bool = False) -> dict[str, str]:
 
     Args:
         rule: The rule.
-        joins: Whether there are rectifiers that `rectifiers.JOINS` make of several
-            operations.
+        joins: Whether there are rectifiers of several operations, those of
+            `rectifier_search.JOINS`.
 
     Returns:
         A dict from operation type to the name of its gradient, for
-        `graph.gradient_override_map`; `rectifiers.find` tells the gradients what they
-        are at. Empty for backprop, which is the gradient.
+        `graph.gradient_override_map`; `rectifier_search.find` tells the gradients what
+        they are at. Empty for backprop, which is the gradient.
     """
     rectify, unpool = _registered(rule)
-    types = (*rectifiers.SINGLE, *(rectifiers.JOINS if joins else ()))
+    types = (*rectifier_search.SINGLE, *(rectifier_search.JOINS if joins else ()))
     names = dict.fromkeys(types, rectify) if rectify else {}
     return names | ({"MaxPool": unpool} if unpool else {})
 
@@ -94,15 +94,15 @@ def _registered(rule: Rule) -> tuple[str | None, str | None]:
 
         @tf.RegisterGradient(names[0])
         def rectify(op, signal):
-            unit = rectifiers.of(op)
+            unit = rectifier_search.of(op)
             if unit is None:
-                return rectifiers.plain(op, signal)
+                return rectifier_search.plain(op, signal)
             if not unit.passes:
                 if rule.gradient:
                     signal = tf.nn.relu(signal)
                 if rule.forward:
                     if unit.slope is None:
-                        return rectifiers.plain(op, signal)
+                        return rectifier_search.plain(op, signal)
                     signal *= unit.slope()
             return [signal if i == unit.index else None for i in range(len(op.inputs))]
 

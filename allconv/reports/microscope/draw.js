@@ -37,7 +37,7 @@ const HEAT = lookUp(VIRIDIS), LOST = lookUp(DIVERGING);
 const heatOf = (values, limit) => fromColours(values.length, (i) => HEAT[limit > 0 ? Math.round(255 * Math.min(Math.max(values[i] / limit, 0), 1)) : 0]);
 const lostOf = (values, limit) => fromColours(values.length, (i) => LOST[Math.round(127.5 + 127.5 * (limit > 0 ? Math.min(Math.max(values[i] / limit, -1), 1) : 0))]);
 
-/* As `plots.signed_limit`: a share of the magnitudes above 0 is not clipped. */
+/* As `maps.signed_limit`: a share of the magnitudes above 0 is not clipped. */
 function signedLimit(map, percentile = 99.5) {
   const sorted = map.map(Math.abs).filter((v) => v > 0).sort();
   if (!sorted.length) return 0;
@@ -45,7 +45,7 @@ function signedLimit(map, percentile = 99.5) {
   return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 }
 
-/* As `plots.signed_colours`: zero is mid-grey, each colour by itself. */
+/* As `maps.signed_colours`: zero is mid-grey, each colour by itself. */
 function signedOf(map, limit) {
   const level = (v) => 127.5 + 127.5 * (limit > 0 ? Math.min(Math.max(v / limit, -1), 1) : 0);
   return fromColours(map.length / 3, (i) => [level(map[3 * i]), level(map[3 * i + 1]), level(map[3 * i + 2])]);
