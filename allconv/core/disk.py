@@ -107,10 +107,10 @@ def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         name = f".{_short(path.name)}.{uuid.uuid4().hex[:12]}.tmp"
         temporary = path.with_name(name)
         file = temporary.open("xb")
-        _lock(file)
-        if os.fstat(file.fileno()).st_nlink or fcntl is None:
+        locked = _lock(file)
+        if locked and (os.fstat(file.fileno()).st_nlink or fcntl is None):
             break
-        file.close()  # swept before it was locked
+        file.close()  # a sweep has it, or had it, before it was locked
     try:
         with file:
             yield temporary, file
