@@ -11,7 +11,6 @@ finished run's record is copied to `records`.
 """
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from allconv.core import locks
+from allconv.core import locks, machine
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
 from allconv.presets import catalogue
@@ -95,7 +94,7 @@ def main() -> int:
         parser.error(f"--processes should be 1 or more, not {arguments.processes}")
     extra = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
     if arguments.processes > 1:  # each its share of the cores
-        share = (os.cpu_count() or 1) // arguments.processes
+        share = machine.cores() // arguments.processes
         extra += ["--threads", str(max(1, share))]
     jobs = QUEUES[arguments.queue]
     for name, _ in jobs:
