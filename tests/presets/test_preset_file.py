@@ -40,7 +40,7 @@ def test_every_preset_survives_a_file(tmp_path):
         ("a.yaml", "epochs: 3", r"should end in \.json or \.toml"),
         ("a.json", '{"epoch": 3}', "Received: epoch; the nearest is epochs"),
         ("a.json", '{"zzz": 3}', "Received: zzz; the fields are name, architecture"),
-        ("a.json", '{"base": "fsat"}', "no preset 'fsat'; the nearest"),
+        ("a.json", '{"base": "fsat"}', "Received: 'fsat'; the nearest is fast"),
         ("a.json", '{"base": 3}', "`base` should be a preset's name"),
         ("a.json", "\xff", "cannot be read"),
     ],
