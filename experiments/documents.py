@@ -26,6 +26,7 @@ TABLES = {
     "claims": table3.claims,
     "fast": fast.table,
     "whitening": netdeconv.table,
+    "whitening_20": netdeconv.twenty,
 }
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

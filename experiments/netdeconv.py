@@ -6,8 +6,9 @@ network deconvolution is far ahead of batch normalisation (Table 1; VGG-16 on CI
 a linear problem, and the values that a convolution reads are not white: neighbouring
 pixels and channels are strongly correlated.
 
-    python -m experiments.queue netdeconv    # the runs: hours on two cores
-    python -m experiments.netdeconv          # a minute: the tables and the figures
+    python -m experiments.queue netdeconv     # one epoch of each: hours on two cores
+    python -m experiments.queue netdeconv_20  # VGG-16 in twenty: four hours
+    python -m experiments.netdeconv           # a minute: the tables and the figures
 
 The tables and the curves come from the records; what has none is 'not run'. The other
 figures are computed here, from CIFAR-10 where it is cached and from synthetic shapes
@@ -16,7 +17,7 @@ reads, before and after; the kernels of the whitening, which subtract from a pix
 its surround predicts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -26,19 +27,13 @@ from matplotlib.figure import Figure
 from allconv.data import datasets
 from allconv.data.preprocessing import MeanStd
 from allconv.figures import whitening
-from allconv.networks import all_cnn
+from allconv.networks import all_cnn, classics_rows
 from allconv.networks.registry import NORMS
+from allconv.presets import catalogue
 from allconv.probes import correlation
 from allconv.results import paper, tables
 from experiments import FIGURES, RECORDS
 
-# A preset's name without its norm: the paper's row.
-TABLE_1 = {
-    "vgg16_cifar": ("vgg16", "cifar10"),
-    "resnet18_cifar": ("resnet18", "cifar10"),
-    "mobilenet_v2_cifar": ("mobilenet_v2", "cifar10"),
-    "vgg16_cifar_cifar100": ("vgg16", "cifar100"),
-}
 COLUMNS = (
     *("network", "data set"),
     *("batch, paper", "batch, ours", "deconv, paper", "deconv, ours"),
@@ -48,21 +43,41 @@ COLUMNS = (
 
 def table(records: list[dict]) -> str:
     """Markdown: accuracy in % after one epoch, the paper's number beside ours."""
+    return _table(records, catalogue.TABLE_1, 1)
+
+
+def twenty(records: list[dict]) -> str:
+    """As `table`, after 20 epochs, of the rows that have a recipe."""
+    rows = {
+        name: row
+        for name, row in catalogue.TABLE_1.items()
+        if f"{name}_deconv_20" in catalogue.PRESETS
+    }
+    return _table(records, rows, 20)
+
+
+def _table(records: list[dict], rows: Mapping[str, tuple[str, str]], epochs: int):
     lines: list[Sequence] = [COLUMNS]
-    for name, (network, dataset) in TABLE_1.items():
-        published = paper.WHITENING[network, dataset]
+    run, suffix = 0, "" if epochs == 1 else f"_{epochs}"
+    for name, (network, dataset) in rows.items():
+        published = paper.WHITENING[classics_rows.get(network).published, dataset]
         batch, deconv = (
-            tables.summarise(records, f"{name}_{norm}") for norm in ("batch", "deconv")
+            tables.summarise(records, f"{name}_{norm}{suffix}")
+            for norm in ("batch", "deconv")
         )
-        cells = [network, dataset]
-        for theirs, ours in ((published["bn1"], batch), (published["nd1"], deconv)):
-            cells += [f"{theirs.value:.2f}", accuracy(ours)]
+        run += bool(batch.errors and deconv.errors)
+        cells = [classics_rows.get(network).published, dataset]
+        for norm, ours in (("bn", batch), ("nd", deconv)):
+            theirs = published[f"{norm}{epochs}"]
+            doubt = "" if theirs.confirmed else " ?"
+            cells += [f"{theirs.value:.2f}{doubt}", accuracy(ours)]
         cells += [
             "" if ours.minutes is None else f"{ours.minutes:.0f}"
             for ours in (batch, deconv)
         ]
         lines.append(cells)
-    return tables.markdown(lines)
+    all_rows = f"{len(catalogue.TABLE_1)} rows of the paper's table"
+    return f"{tables.markdown(lines)}\n\n{run} of the {all_rows} were run here."
 
 
 def accuracy(summary: tables.Summary) -> str:
@@ -142,6 +157,8 @@ def main() -> None:
     records = tables.read(RECORDS)
     print("Accuracy in % after one epoch (Ye et al. 2020, Table 1)\n")
     print(table(records))
+    print("\nAfter 20 epochs\n")
+    print(twenty(records))
     print("\nAll-CNN-C, ten epochs")
     found = curves(records)
     for norm in NORMS:

@@ -24,11 +24,14 @@ from allconv.networks.registry import NORMS
 from allconv.presets import catalogue
 from experiments import RECORDS
 
-# Rows of Table 1 of Ye et al. (2020), the shortest runs first.
-WHITENED = (
-    *("mobilenet_v2_cifar", "vgg16_cifar", "vgg16_cifar_cifar100"),
-    "resnet18_cifar",
+# Rows of Table 1 of Ye et al. (2020), the cheapest first. Of the largest net one data
+# set only: two hours.
+_NETS = (
+    *("efficientnet_cifar", "mobilenet_v2_cifar", "vgg16_cifar", "pnasnet_a_cifar"),
+    *("resnet18_cifar", "preact18_cifar", "senet18_cifar", "resnext29_cifar"),
+    "densenet121_cifar",
 )
+WHITENED = (*_NETS, *(f"{net}_cifar100" for net in _NETS), "dpn92_cifar")
 
 # name -> (preset, seed) in the order of the runs
 QUEUES: dict[str, list[tuple[str, int]]] = {
@@ -55,6 +58,7 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
         *((f"{name}_{norm}", 0) for name in WHITENED for norm in ("batch", "deconv")),
         *((f"all_cnn_c_{norm}_10", 0) for norm in NORMS),
     ],
+    "netdeconv_20": [(f"vgg16_cifar_{norm}_20", 0) for norm in ("batch", "deconv")],
 }
 PAUSE = 2.0  # seconds between two looks at a run of another process
 # Epochs after which a run's weights are kept, for pictures of how features form.

@@ -3,6 +3,8 @@ from . import (
     all_cnn_rows as all_cnn_rows,
     builders as builders,
     classics as classics,
+    classics_blocks as classics_blocks,
+    classics_layers as classics_layers,
     classics_rows as classics_rows,
     classifier as classifier,
     facts as facts,
@@ -33,9 +35,16 @@ from .builders import (
     build as build,
 )
 from .classics import (
+    DPN92CIFAR as DPN92CIFAR,
     VGG16CIFAR as VGG16CIFAR,
+    DenseNet121CIFAR as DenseNet121CIFAR,
+    EfficientNetCIFAR as EfficientNetCIFAR,
     MobileNetV2CIFAR as MobileNetV2CIFAR,
+    PNASNetACIFAR as PNASNetACIFAR,
+    PreAct18CIFAR as PreAct18CIFAR,
     ResNet18CIFAR as ResNet18CIFAR,
+    ResNeXt29CIFAR as ResNeXt29CIFAR,
+    SENet18CIFAR as SENet18CIFAR,
 )
 from .classifier import (
     Classifier as Classifier,

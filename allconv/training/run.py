@@ -5,6 +5,7 @@ bytes, and a run that is killed at any instant and called again ends with the sa
 bytes as one that was not. State is kept at the end of every epoch.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,8 +149,9 @@ def train(
             owner.check()
             percent = round(result.error, 4)
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, percent)
+        parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
         outcome = record(
-            *(status, identity, keeper, result, inputs.split, model.count_params()),
+            *(status, identity, keeper, result, inputs.split, parameters),
             files.digest(state(model), keeper.history),
         )
         if keeper.altered:

@@ -8,7 +8,15 @@ import pytest
 
 from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.netdeconv import NetworkDeconvolution2D
-from allconv.networks import all_cnn, all_cnn_rows, builders, classics, registry, zfnet
+from allconv.networks import (
+    all_cnn,
+    all_cnn_rows,
+    builders,
+    classics,
+    classics_rows,
+    registry,
+    zfnet,
+)
 from allconv.presets import catalogue
 
 BUILDERS = {
@@ -18,9 +26,13 @@ BUILDERS = {
     },
     **{"zfnet": zfnet.ZFNet, "alexnet": zfnet.AlexNet},
     **{"zfnet_32": zfnet.ZFNet32, "alexnet_32": zfnet.AlexNet32},
-    **{"vgg16_cifar": classics.VGG16CIFAR, "resnet18_cifar": classics.ResNet18CIFAR},
-    "mobilenet_v2_cifar": classics.MobileNetV2CIFAR,
+    **{
+        name: getattr(classics, classics_rows.get(name).builder)
+        for name in classics_rows.NAMES
+    },
 }
+# Seconds to build: their blocks are tried in small networks.
+SLOW = ("large_all_cnn", "dpn92_cifar", "densenet121_cifar", "efficientnet_cifar")
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -47,7 +59,7 @@ def test_a_builder_shows_every_argument_and_describes_it(name):
         assert f"\n    {key}: " in described
 
 
-@pytest.mark.parametrize("name", [n for n in BUILDERS if n != "large_all_cnn"])
+@pytest.mark.parametrize("name", [n for n in BUILDERS if n not in SLOW])
 def test_the_least_images_leave_a_position_in_the_last_map(name):
     """By the sizes that Keras works out for itself."""
     family = registry.family(name)
@@ -59,7 +71,7 @@ def test_the_least_images_leave_a_position_in_the_last_map(name):
         BUILDERS[name](input_shape=(smallest - 1, smallest, 3))
 
 
-@pytest.mark.parametrize("name", [n for n in BUILDERS if n != "large_all_cnn"])
+@pytest.mark.parametrize("name", [n for n in BUILDERS if n not in SLOW])
 def test_a_network_is_built_with_the_norms_of_its_family_and_no_other(name):
     family, layer = (
         registry.family(name),
