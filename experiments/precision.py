@@ -68,8 +68,8 @@ def table(records: list[dict]) -> str:
         means = [statistics.mean(s.errors) for s in summaries]
         spread = max(statistics.stdev(s.errors) for s in summaries)
         text += (
-            f"\n\nThe means differ by {abs(means[0] - means[1]):.2f} points; the larger "
-            f"of the two standard deviations is {spread:.2f}."
+            f"\n\nThe means differ by {abs(means[0] - means[1]):.2f} points; the "
+            f"larger of the two standard deviations is {spread:.2f}."
         )
     return text
 

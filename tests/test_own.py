@@ -64,8 +64,10 @@ def test_from_an_empty_folder_to_a_table(empty, capsys):
         assert status == 0, err
         return out
 
-    mine = ("--import", "mynets")
-    out = call("train", "--preset-file", "mine.json", "--records", "records", *mine)
+    mine, fast = ("--import", "mynets"), ("--precision", "float32")
+    out = call(
+        "train", "--preset-file", "mine.json", "--records", "records", *mine, *fast
+    )
     assert "mine, seed 0: error" in out
     record = json.loads((empty / "records" / "mine-seed0.json").read_text())
     assert record["preset"]["dataset"] == "five.npz"

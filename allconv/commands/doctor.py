@@ -4,8 +4,6 @@ import argparse
 import os
 import platform
 import shutil
-import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -14,13 +12,12 @@ from allconv.commands.terminal import import_tensorflow
 from allconv.core.checks import one_line
 from allconv.core.machine import cores
 from allconv.data import datasets
-from allconv.networks import builders, places
+from allconv.networks import places
 
 PACKAGES = (
     *("tensorflow", "keras", "numpy", "matplotlib", "pillow", "h5py", "filelock"),
     *("tqdm", "pooch", "wrapt", "lazy-loader"),
 )
-BATCH, STEPS = 32, 3  # of the measurement: some seconds on two cores
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -99,24 +96,8 @@ def _devices() -> list[str]:
 
 def _precision() -> None:
     """Time some training steps of All-CNN-C in each precision."""
-    import keras
-    import numpy as np
+    from allconv.training import precision
 
-    images = np.zeros((BATCH, 32, 32, 3), np.float32)
-    labels = np.zeros(BATCH, np.int64)
-    before, rates = keras.config.dtype_policy(), {}
-    print("precision: measuring training steps ...", file=sys.stderr)
-    try:
-        for policy in ("float32", "mixed_bfloat16"):
-            keras.config.set_dtype_policy(policy)
-            model = builders.build("all_cnn_c")
-            model.compile("sgd", "sparse_categorical_crossentropy")
-            model.train_on_batch(images, labels)  # which compiles it
-            start = time.perf_counter()
-            for _ in range(STEPS):
-                float(model.train_on_batch(images, labels))
-            rates[policy] = BATCH * STEPS / (time.perf_counter() - start)
-    finally:
-        keras.config.set_dtype_policy(before)
+    rates = precision.measure()
     text = ", ".join(f"{policy} {rate:.0f} images/s" for policy, rate in rates.items())
-    print(f"precision: {max(rates, key=rates.__getitem__)} is the fastest ({text})")
+    print(f"precision: {precision.best(rates)} is the one to train in ({text})")

@@ -19,10 +19,13 @@ def train(arguments: argparse.Namespace) -> None:
     import_tensorflow()
     from allconv.core import runtime
     from allconv.core.files import read_bytes, write_bytes
-    from allconv.training import run
+    from allconv.training import precision, run
 
     runtime.set_threads(arguments.threads)
     folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
+    if arguments.precision == "auto" and preset.precision == "float32":
+        chosen = run.begun_in(folder) or precision.fastest(arguments.data_dir)
+        preset = dataclasses.replace(preset, precision=chosen)
     callbacks = []
     if arguments.snapshots:
         from allconv.probes.evolution import Snapshots
@@ -88,7 +91,9 @@ def recipe(arguments: argparse.Namespace) -> Preset:
         )
     if arguments.epochs is not None:
         preset = shorten(preset, arguments.epochs)
-    for field in ("train_size", "learning_rate", "hold_out", "precision"):
+    if arguments.precision != "auto":  # no recipe of its own: see `Preset`
+        preset = dataclasses.replace(preset, precision=arguments.precision)
+    for field in ("train_size", "learning_rate", "hold_out"):
         value = getattr(arguments, field)
         if value is not None and value != getattr(preset, field):
             name = f"{preset.name}-{field}={value}"

@@ -12,6 +12,14 @@ import tensorflow as tf
 
 from allconv.core.machine import cores
 
+# Variables that may change numbers: those of oneDNN, XLA, cuDNN and TensorFlow.
+VARIABLES = ("ONEDNN_", "DNNL_", "XLA_", "TF_", "NVIDIA_", "CUDA_", "OMP_")
+SILENT = (
+    "TF_CPP_",
+    "TF_CONFIG",
+    "CUDA_VISIBLE_",
+    "NVIDIA_VISIBLE_",
+)  # they change none
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
@@ -57,6 +65,7 @@ def environment() -> dict[str, str | int]:
     gpus = tf.config.list_physical_devices("GPU")
     flags = _cpuinfo("flags").split()
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    variables = _variables()
     return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -73,6 +82,7 @@ def environment() -> dict[str, str | int]:
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "threads": _threads(),
         "device": ", ".join(d.get("device_name", "GPU") for d in details) or "CPU",
+        **({"variables": variables} if variables else {}),
     }
 
 
@@ -100,6 +110,16 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
+
+
+def _variables() -> str:
+    """The variables set here that may change numbers, but for those told elsewhere."""
+    told = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
+    return " ".join(
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith(VARIABLES) and not name.startswith((*SILENT, *told))
+    )
 
 
 def _threads() -> int:

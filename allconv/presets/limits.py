@@ -20,8 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation": tuple(AUGMENTATIONS),
     "schedule": ("steps", "linear", "cosine"),
     "norm": registry.NORMS,
-    # float16 needs a loss scale, whose skipped steps no epoch could account for.
-    "precision": ("float32", "mixed_bfloat16"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 INTEGERS = {
     "epochs": (1, 10**6),

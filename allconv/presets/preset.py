@@ -51,7 +51,10 @@ class Preset:
         shuffle_rounds: Of the cipher that orders an epoch: even, from 4. The default is
             that of the first recipes, whose order is not quite uniform; new ones take
             8. See `batches`.
-        precision: Keras dtype policy, `"float32"` or `"mixed_bfloat16"`.
+        precision: Keras dtype policy, `"float32"`, `"mixed_bfloat16"` or
+            `"mixed_float16"` (with a loss scale). Records that differ in it alone are
+            of the same recipe, since it does not move the error: see
+            `experiments/precision.py`.
         jit_compile: Whether XLA compiles the training step.
     """
 
@@ -102,6 +105,12 @@ def complete(stored: Mapping[str, Any]) -> dict[str, Any]:
     """
     filled = Preset("", "").as_dict() | dict(stored)
     return {k: v for k, v in filled.items() if k != "norm_options" or v}
+
+
+def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two stored presets are equal in all but their precision."""
+    first, second = complete(one), complete(other)
+    return first | {"precision": ""} == second | {"precision": ""}
 
 
 def shorten(preset: Preset, epochs: int) -> Preset:

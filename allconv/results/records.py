@@ -38,7 +38,9 @@ class Record(TypedDict):
     """The record of one run, as `record.json` holds it.
 
     What a run that diverged does not have is not required; of a finished one it is.
-    `altered`: a callback has set weights after an epoch.
+    `altered`: a callback has set weights after an epoch. `changed`: entries of the
+    environment, or the commit, that were others before the run was stopped and went on.
+    `skipped`: steps that a loss scale left out, of all.
     """
 
     status: Literal["finished", "diverged"]
@@ -59,6 +61,8 @@ class Record(TypedDict):
     history: list[Row]
     environment: dict[str, str | int | None]
     altered: NotRequired[bool]
+    changed: NotRequired[list[str]]
+    skipped: NotRequired[Count]
     commit: str | None
     date: str
     state_sha256: str

@@ -16,7 +16,7 @@ from allconv.core.checks import check_choice, nearest
 from allconv.data import datasets
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 from allconv.presets import catalogue
-from allconv.presets.preset import complete
+from allconv.presets.preset import complete, same_recipe
 from allconv.results import paper
 from allconv.results.records import read as read_record
 
@@ -108,7 +108,7 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     Args:
         records: Of `read`.
         recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
-            record counts if all its fields are the same, and no callback has set other
+            record counts if it is the `same_recipe`, and no callback has set other
             weights in the run.
     """
     mine: dict[int, dict] = {}
@@ -122,7 +122,7 @@ def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
     mine: list[dict] = []
     for one in records:
-        counts = complete(one["preset"]) == expected and not expected["hold_out"]
+        counts = same_recipe(one["preset"], expected) and not expected["hold_out"]
         counts = counts and not one.get("altered", False)
         if counts and one not in mine:  # else a copy of a file
             mine.append(one)
@@ -183,10 +183,10 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         _, dataset, augmented, published = TABLES[name]
     else:
         dataset, augmented, published = _own(name, records), None, {}
-    known = [preset.as_dict() for preset in catalogue.PRESETS.values()]
+    known = [_recipe(preset.as_dict()) for preset in catalogue.PRESETS.values()]
     parameters = {}
     for record in records:
-        recipe = complete(record["preset"])
+        recipe = _recipe(record["preset"])
         if not _counted(recipe):
             parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
@@ -200,7 +200,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
             continue
         summary = summarise(records, preset)
         ours = catalogue.PRESETS.get(preset["name"])
-        other = ours is not None and ours.as_dict() != preset
+        other = ours is not None and _recipe(ours.as_dict()) != preset
         number = published.get(preset["architecture"])
         cells = (
             preset["architecture"],
@@ -217,6 +217,11 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         )
         out.append(dict(zip(COLUMNS, cells, strict=True)))
     return out
+
+
+def _recipe(stored: dict) -> dict:
+    """A stored preset's fields, its precision aside: equal of the `same_recipe`."""
+    return complete(stored) | {"precision": "float32"}
 
 
 def _order(preset: dict) -> tuple:

@@ -4,6 +4,7 @@ from . import (
     inputs as inputs,
     muon as muon,
     outcome as outcome,
+    precision as precision,
     run as run,
     schedules as schedules,
 )

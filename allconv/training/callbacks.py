@@ -88,6 +88,7 @@ class Keeper(keras.callbacks.Callback):
     Attributes:
         saved: The digest of the last state that was kept.
         altered: Whether a callback before this one changed weights at an epoch's end.
+        changed: Names of the entries of `made_with` that were others in earlier epochs.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Keeper(keras.callbacks.Callback):
         self.owner = owner
         self.saved: str | None = None
         self.altered = False
+        self.changed: list[str] = []
         self.before: str | None = None
         self.preset = preset
         self.steps, self.history, self.seconds = steps, history, seconds
@@ -166,6 +168,12 @@ class Keeper(keras.callbacks.Callback):
                 f"the loss is {logs['loss']} at step {batch + 1} of epoch "
                 f"{len(self.history) + 1}"
             )
+        scale = getattr(self.model.optimizer, "dynamic_scale", None)  # of float16
+        if scale is not None and float(scale.value) < 1:
+            raise DivergedError(
+                f"no loss scale is small enough at step {batch + 1} of epoch "
+                f"{len(self.history) + 1}"
+            )
         if self.shown is not None:
             self.shown.update()
 
@@ -184,6 +192,7 @@ class Keeper(keras.callbacks.Callback):
             "history": self.history,
             "seconds": self.seconds,
             **({"altered": True} if self.altered else {}),
+            **({"changed": self.changed} if self.changed else {}),
         }
         if self.owner is not None:
             self.owner.check()

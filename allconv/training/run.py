@@ -23,7 +23,7 @@ from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.results import records
 from allconv.results.evaluation import evaluate
-from allconv.training import checkpoints
+from allconv.training import checkpoints, precision
 from allconv.training.callbacks import (
     Before,
     DivergedError,
@@ -79,6 +79,7 @@ def train(
             record.
     """
     check(preset)
+    precision.check(preset.precision)
     if tf.distribute.has_strategy():
         raise RuntimeError(
             "`train` should be called outside any `tf.distribute` strategy's scope: it "
@@ -107,7 +108,7 @@ def train(
             "seed": seed,
             "data": inputs.fingerprints,
         }
-        history, seconds, altered = resume(
+        history, seconds, altered, changed = resume(
             model, folder, identity, inputs.steps, made_with
         )
         if done is not None:
@@ -118,7 +119,7 @@ def train(
             *(folder, identity, made_with, preset, inputs.steps, history, seconds, csv),
             owner,
         )
-        keeper.altered = altered
+        keeper.altered, keeper.changed = altered, changed
         status = "finished"
         try:
             with keeper.listening(), keeper.bar(progress):
@@ -156,6 +157,11 @@ def train(
         )
         if keeper.altered:
             outcome["altered"] = True
+        if keeper.changed:
+            outcome["changed"] = keeper.changed
+        if preset.precision == "mixed_float16":
+            steps = len(keeper.history) * inputs.steps
+            outcome["skipped"] = steps - _applied(model)
         owner.check()
         files.write_bytes(folder / RECORD, (records.to_json(outcome) + "\n").encode())
     if keeper.signum is not None:  # it came after the last step
@@ -257,16 +263,16 @@ def fit(
 
 def resume(
     model: keras.Model, folder: Path, identity: dict, steps: int, made_with: dict
-) -> tuple[list[dict], list[float], bool]:
+) -> tuple[list[dict], list[float], bool, list[str]]:
     """Restore the newest checkpoint of the folder, if it is of this very run.
 
     Returns:
-        `(history, seconds, altered)` of the epochs that are done; empty for a fresh
-        start.
+        `(history, seconds, altered, changed)` of the epochs that are done; empty for a
+        fresh start. `changed` names what was another environment in some of them.
     """
     saved = checkpoints.load_latest(folder)
     if saved is None:
-        return [], [], False
+        return [], [], False, []
     _, meta = saved
     if "identity" not in meta:
         raise RuntimeError(
@@ -274,7 +280,7 @@ def resume(
         )
     _same_run(folder, identity, meta["identity"])
     then = meta["environment"]
-    changed = sorted(k for k, now in made_with.items() if now != then.get(k))
+    changed = sorted(k for k in made_with | then if made_with.get(k) != then.get(k))
     if changed:
         warnings.warn(
             f"This run was begun with another {', '.join(changed)}. It goes on, but "
@@ -282,15 +288,37 @@ def resume(
             stacklevel=3,
         )
     restore(model, saved)
-    done = int(np.asarray(model.optimizer.iterations.value))
-    if done != meta["epoch"] * steps:
+    done, expected = _applied(model), meta["epoch"] * steps
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    if done > expected or (done < expected and not scaled):  # which skips steps
         raise RuntimeError(
             f"The checkpoint in {folder} is of {done} steps; {meta['epoch']} epochs of "
             f"{steps} were expected. Train in another folder."
         )
     # Earlier versions sorted the fields of an epoch.
     history = [{"epoch": row["epoch"], **row} for row in meta["history"]]
-    return history, meta["seconds"], meta.get("altered", False)
+    changed = sorted({*changed, *meta.get("changed", ())})
+    return history, meta["seconds"], meta.get("altered", False), changed
+
+
+def _applied(model: keras.Model) -> int:
+    """Steps that the optimiser took."""
+    return int(np.asarray(model.optimizer.iterations.value))
+
+
+def begun_in(folder: str | Path) -> str | None:
+    """The precision of the run that a folder holds; None: there is none to go on with.
+
+    A folder that `train` will refuse has none either.
+    """
+    folder = Path(folder)
+    try:
+        if (folder / RECORD).exists():
+            return complete(records.read(folder / RECORD)["preset"])["precision"]
+        saved = checkpoints.load_latest(folder)
+        return saved and complete(saved[1]["identity"]["preset"])["precision"]
+    except (OSError, ValueError, KeyError, files.DamagedFileError):
+        return None
 
 
 def _has_weights(folder: Path, done: dict) -> bool:

@@ -103,7 +103,7 @@ def test_class_scores_that_start_on_are_on_and_learn():
         ({"windows": ((0, 40),)}, "to 32, which all images have"),
         ({"hold_out": 5000}, "`hold_out` should be 4999 at most"),
         ({"epochs": 2.5}, "`epochs` should be an integer"),
-        ({"precision": "mixed_float16"}, "`precision` should be one of"),
+        ({"precision": "float64"}, "`precision` should be one of"),
         ({"shuffle_rounds": 5}, "`shuffle_rounds` should be even. Received: "),
         ({"shuffle_rounds": 2}, "`shuffle_rounds` should be an integer from 4"),
         ({"epochs": 0}, "`epochs` should be an integer from 1"),
