@@ -21,6 +21,7 @@ def train(arguments: argparse.Namespace) -> None:
     from allconv.core.files import read_bytes, write_bytes
     from allconv.training import precision, run
 
+    run.check_seed(arguments.seed)  # before the precision is measured
     runtime.set_threads(arguments.threads)
     folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
     if arguments.precision == "auto" and preset.precision == "float32":

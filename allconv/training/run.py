@@ -85,10 +85,7 @@ def train(
             "`train` should be called outside any `tf.distribute` strategy's scope: it "
             "builds its network and optimiser for one device. Leave the `with`."
         )
-    if type(seed) is not int or not 0 <= seed < 2**31:
-        raise ValueError(
-            f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
-        )
+    check_seed(seed)
     folder = Path(folder or f"runs/{preset.name}-seed{seed}")
     done = _finished(folder, preset, seed)
     if done is not None and _has_weights(folder, done):
@@ -167,6 +164,18 @@ def train(
     if keeper.signum is not None:  # it came after the last step
         raise Interrupted(f"The run in {folder} was finished first.", keeper.signum)
     return outcome
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        ValueError: Naming it.
+    """
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise ValueError(
+            f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
+        )
 
 
 def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
