@@ -2,6 +2,7 @@
 
     python -m experiments.queue cifar10                 # hours to weeks: see QUEUES
     python -m experiments.queue budget --processes 2
+    python -m experiments.queue budget --cluster auto   # on many machines, by Ray
 
 Runs that are finished are passed over and runs that were stopped go on, so the same
 command can be given again at any time. A run that another process is at, as one that
@@ -34,7 +35,7 @@ _NETS = (
 WHITENED = (*_NETS, *(f"{net}_cifar100" for net in _NETS), "dpn92_cifar")
 
 # name -> (preset, seed) in the order of the runs
-QUEUES: dict[str, list[tuple[str, int]]] = {
+QUEUES: dict[str, list[Job]] = {
     "fidelity": [("caffe_start", 0)],
     "quick": [("quick", 0)],
     "cifar10": [(name, 0) for name in all_cnn_rows.TABLE_3],
@@ -60,21 +61,30 @@ QUEUES: dict[str, list[tuple[str, int]]] = {
     ],
     "netdeconv_20": [(f"vgg16_cifar_{norm}_20", 0) for norm in ("batch", "deconv")],
 }
+Job = tuple[str, int]
 PAUSE = 2.0  # seconds between two looks at a run of another process
 # Epochs after which a run's weights are kept, for pictures of how features form.
 SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
 
 
-def train(
-    job: tuple[str, int], extra: list[str], running: list, stopped: threading.Event
-) -> int:
-    """Run one job in a process of its own; returns its exit status."""
+def command_of(job: Job, extra: list[str]) -> list[str]:
+    """The command line of one job."""
     preset, seed = job
     command = [sys.executable, "-m", "allconv", "train", preset, "--seed", str(seed)]
     command += ["--records", str(RECORDS), *extra]
     if preset in SNAPSHOTS:
         command += ["--snapshots", *map(str, SNAPSHOTS[preset])]
-    folder = Path(f"runs/{preset}-seed{seed}")
+    return command
+
+
+def folder_of(job: Job) -> Path:
+    """Where its run is kept."""
+    return Path(f"runs/{job[0]}-seed{job[1]}")
+
+
+def train(job: Job, extra: list[str], running: list, stopped: threading.Event) -> int:
+    """Run one job in a process of its own; returns its exit status."""
+    command, folder = command_of(job, extra), folder_of(job)
     while True:
         if locks.is_held(folder):
             print(f"Another process is training in {folder}: it is waited for.")
@@ -93,9 +103,21 @@ def main() -> int:
     parser.add_argument("queue", choices=QUEUES)
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Ray cluster that runs, or auto: the one this machine is part of",
+    )
+    parser.add_argument(
+        "--cpus", type=int, default=machine.cores(), help="cores of a run there"
+    )
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of a run there")
     arguments = parser.parse_args()
-    if arguments.processes < 1:
-        parser.error(f"--processes should be 1 or more, not {arguments.processes}")
+    for name in ("processes", "cpus"):
+        if getattr(arguments, name) < 1:
+            parser.error(
+                f"--{name} should be 1 or more, not {getattr(arguments, name)}"
+            )
     extra = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
     if arguments.processes > 1:  # each its share of the cores
         share = machine.cores() // arguments.processes
@@ -103,6 +125,14 @@ def main() -> int:
     jobs = QUEUES[arguments.queue]
     for name, _ in jobs:
         catalogue.get(name)
+    if arguments.cluster:
+        from experiments import cluster
+
+        where = (arguments.cluster, arguments.cpus, arguments.gpus)
+        try:
+            return report(jobs, cluster.work_off(jobs, extra, *where))
+        except ValueError as error:
+            parser.error(str(error))
     running: list[subprocess.Popen] = []
     stopped = threading.Event()
     with ThreadPoolExecutor(arguments.processes) as pool:
@@ -119,6 +149,11 @@ def main() -> int:
         signal.signal(signal.SIGINT, stop)
     statuses = [1 if run.cancelled() else run.result() for run in waiting]
     failed = [job for job, status in zip(jobs, statuses, strict=True) if status]
+    return report(jobs, failed)
+
+
+def report(jobs: list[Job], failed: list[Job]) -> int:
+    """Say how many runs are finished; returns the queue's exit status."""
     print(f"{len(jobs) - len(failed)} of {len(jobs)} runs are finished")
     return 1 if failed else 0
 
