@@ -84,7 +84,7 @@ def work_off(
         import ray
     except ModuleNotFoundError as error:
         raise ValueError(
-            "--cluster needs Ray, which is not installed: `pip install allconv[cluster]`"
+            "--cluster needs Ray, which is missing: `pip install allconv[cluster]`"
         ) from error
     place = Path.cwd()
     workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
@@ -96,11 +96,8 @@ def work_off(
                 f"--cluster should be the address of a Ray cluster that runs, or auto. "
                 f"Received: {address}. {error}"
             ) from error
-    options: dict[str, Any] = {
-        "num_cpus": cpus,
-        "num_gpus": gpus,
-        "runtime_env": workers,
-    }
+    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+    options["runtime_env"] = workers
     task = ray.remote(run).options(max_retries=DEATHS, **options)
     extra = [*extra, "--threads", str(cpus)]
     waiting = {

@@ -34,6 +34,8 @@ _NETS = (
 )
 WHITENED = (*_NETS, *(f"{net}_cifar100" for net in _NETS), "dpn92_cifar")
 
+Job = tuple[str, int]  # preset, seed
+
 # name -> (preset, seed) in the order of the runs
 QUEUES: dict[str, list[Job]] = {
     "fidelity": [("caffe_start", 0)],
@@ -61,7 +63,6 @@ QUEUES: dict[str, list[Job]] = {
     ],
     "netdeconv_20": [(f"vgg16_cifar_{norm}_20", 0) for norm in ("batch", "deconv")],
 }
-Job = tuple[str, int]
 PAUSE = 2.0  # seconds between two looks at a run of another process
 # Epochs after which a run's weights are kept, for pictures of how features form.
 SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
