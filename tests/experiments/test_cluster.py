@@ -56,14 +56,15 @@ def _finished(folder: Path) -> dict:
 
 
 def test_a_killed_machine_changes_no_byte(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray reads those when it is imported.
     ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     from ray.cluster_utils import Cluster
 
     from experiments import cluster as tasks
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(queue, "RECORDS", tmp_path / "records")
     extra = ["--precision", "float32", "--data-dir", str(tmp_path / "data")]
