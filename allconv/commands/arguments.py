@@ -135,6 +135,22 @@ def parser() -> argparse.ArgumentParser:
     _data_dir(sub)
 
     sub = command(
+        "export.export",
+        "export",
+        "Write a network with its preprocessing for Keras, ONNX or LiteRT.",
+        epilog="Raw uint8 images in, probabilities out. Needs the extra: "
+        "`pip install 'allconv[export]'`.",
+    )
+    sub.add_argument("model", nargs="?", help="a network that `list` shows")
+    sub.add_argument("--weights", help="a weight file; default: the released one")
+    sub.add_argument("--dataset", help="of the released one; default: cifar10")
+    sub.add_argument("--format", required=True, help="keras, onnx or litert")
+    sub.add_argument(
+        "-o", "--output", metavar="FILE", help="ends in .keras, .onnx or .tflite"
+    )
+    _data_dir(sub)
+
+    sub = command(
         "show.table", "table", "Print a table of the paper with our errors beside."
     )
     sub.add_argument(

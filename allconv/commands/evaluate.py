@@ -13,27 +13,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.all:
         return _evaluate_all(arguments)
     from allconv.data import datasets
-    from allconv.networks import weights
-    from allconv.networks.classifier import Classifier
 
-    if arguments.weights:
-        path = Path(arguments.weights)
-    elif arguments.model:
-        path = weights.released(arguments.model, arguments.dataset or "cifar10")
-    else:
-        raise ValueError("Name a network that `list` shows, or say --all.")
-    classifier = Classifier.load(path)
+    classifier = chosen(arguments)
     meta = classifier.meta
-    if arguments.model not in (None, meta["architecture"]):
-        raise ValueError(
-            f"{path} holds {meta['architecture']}. Received: {arguments.model!r}"
-        )
     dataset = arguments.dataset or meta["dataset"]
     datasets.check("--dataset", dataset)
     fitting = [n for n, c in datasets.CLASS_NAMES.items() if len(c) == meta["classes"]]
     if dataset in datasets.NAMES and dataset not in fitting:
         raise ValueError(
-            f"{path} tells {meta['classes']} classes apart, as in "
+            f"{meta['architecture']} tells {meta['classes']} classes apart, as in "
             f"{' and '.join(fitting) or meta['dataset']}. "
             f"Received: --dataset {dataset}"
         )
@@ -42,6 +30,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for name, error in zip(names, result.per_class, strict=True):
         print(f"  {name:16}{error:6.1f} %")
     return 0
+
+
+def chosen(arguments: argparse.Namespace):
+    """The `Classifier` of a weight file, or the released one of a network.
+
+    Raises:
+        ValueError: If neither is named, or the file is of another network.
+    """
+    from allconv.networks import weights
+    from allconv.networks.classifier import Classifier
+
+    if arguments.weights:
+        path = Path(arguments.weights)
+    elif arguments.model:
+        path = weights.released(arguments.model, arguments.dataset or "cifar10")
+    else:
+        raise ValueError("Name a network that `list` shows, or a file by --weights.")
+    classifier = Classifier.load(path)
+    found = classifier.meta["architecture"]
+    if arguments.model not in (None, found):
+        raise ValueError(f"{path} holds {found}. Received: {arguments.model!r}")
+    return classifier
 
 
 # Other processors round otherwise, which may turn an image that lies on the border.

@@ -196,14 +196,16 @@ def _check_file(path: Path) -> None:
 def _decode(file: BinaryIO) -> tuple[Image.Image, list[str]]:
     """The first frame with 8 bits a channel, turned upright, and what to tell."""
     notes = []
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # AVIF from Pillow 11.3
     try:
         with warnings.catch_warnings():
             # Pillow's own limit is above ours, and only warns at first.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image: Any = Image.open(file, formats=FORMATS)
+            image: Any = Image.open(file, formats=formats)
     except UnidentifiedImageError:
         raise ValueError(
-            f"it is damaged or none of {', '.join(FORMATS)} (convert HEIC to JPEG)"
+            f"it is damaged or none of {', '.join(formats)} (convert HEIC to JPEG)"
         ) from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(

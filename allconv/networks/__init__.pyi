@@ -7,6 +7,7 @@ from . import (
     classics_layers as classics_layers,
     classics_rows as classics_rows,
     classifier as classifier,
+    export as export,
     facts as facts,
     own as own,
     places as places,

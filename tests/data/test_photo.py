@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import tracemalloc
 import warnings
@@ -300,7 +301,7 @@ def test_what_is_no_regular_file_is_refused_unopened(tmp_path):
 def test_another_format_is_refused(tmp_path):
     path = tmp_path / "cat\n.jpg"
     path.write_bytes(b"<html>not found</html>")
-    assert "none of AVIF, BMP" in refusal(path)
+    assert re.search("none of (AVIF, )?BMP, GIF, JPEG", refusal(path))
     path = kept(tmp_path, RANDOM, "a.eps")  # would start a program
     assert "none of" in refusal(path)
 
@@ -309,6 +310,8 @@ def test_another_format_is_refused(tmp_path):
     "suffix", ["jpg", "png", "gif", "webp", "avif", "tiff", "bmp", "ppm", "jp2"]
 )
 def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path, suffix):
+    if f".{suffix}" not in Image.registered_extensions():
+        pytest.skip(f"this Pillow does not write {suffix}")
     whole = kept(tmp_path, RANDOM, f"a.{suffix}").read_bytes()
     cut = tmp_path / f"cut.{suffix}"
     for share in (0.01, 0.1, 0.3, 0.5, 0.8, 0.95):

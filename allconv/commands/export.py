@@ -1,0 +1,37 @@
+"""`export`: a network with its preprocessing, as a file for other runtimes."""
+
+import argparse
+
+from allconv.commands.evaluate import chosen
+from allconv.commands.terminal import import_tensorflow
+
+IMAGES = 100  # of the test set, that the file is compared on
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write a network with its preprocessing for Keras, ONNX or LiteRT."""
+    import_tensorflow()
+    from allconv.data import datasets
+    from allconv.networks import export
+
+    if arguments.weights and arguments.dataset:
+        raise ValueError("--weights knows its data set: leave out --dataset.")
+    name = arguments.model or "network"
+    suffix = getattr(export.FORMATS.get(arguments.format), "suffix", "")
+    path = export.check(arguments.output or f"{name}{suffix}", arguments.format)
+    classifier = chosen(arguments)
+    meta = classifier.meta
+    _, (images, _) = datasets.load(meta["dataset"], arguments.data_dir)
+    images = images[:IMAGES]
+    difference = export.write(path, classifier, images, arguments.format)
+    size = path.stat().st_size / 1e6
+    shape = ", ".join(map(str, meta["input_shape"]))
+    print(f"{path}: {size:.1f} MB, {meta['architecture']} in float32")
+    print(f"  takes        images: uint8 (n, {shape})")
+    names = meta.get("class_names") or datasets.class_names(meta["dataset"])
+    print(f"  gives        probabilities: float32 (n, {meta['classes']})")
+    print(f"  classes      {', '.join(names)}")
+    print(
+        f"  opened       {len(images)} test images of {meta['dataset']}: the largest "
+        f"difference of a probability is {difference:.1g}"
+    )
