@@ -14,6 +14,7 @@ from pathlib import Path
 from allconv.core import files
 from allconv.results import tables
 from experiments import RECORDS, fast, netdeconv, table3
+from tools import matrix
 
 ROOT = Path(__file__).parent.parent
 # The folders that hold documents.
@@ -27,6 +28,7 @@ TABLES = {
     "fast": fast.table,
     "whitening": netdeconv.table,
     "whitening_20": netdeconv.twenty,
+    "versions": lambda _: matrix.table(matrix.read()),
 }
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

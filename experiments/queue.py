@@ -12,6 +12,8 @@ finished run's record is copied to `records`.
 """
 
 import argparse
+import contextlib
+import importlib
 import signal
 import subprocess
 import sys
@@ -20,9 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from allconv.core import locks, machine
+from allconv.core.checks import nearest, one_line
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
-from allconv.presets import catalogue
+from allconv.presets import catalogue, preset_file
+from allconv.presets.limits import check
+from allconv.presets.preset import Preset
 from experiments import RECORDS
 
 # Rows of Table 1 of Ye et al. (2020), the cheapest first. Of the largest net one data
@@ -68,19 +73,57 @@ PAUSE = 2.0  # seconds between two looks at a run of another process
 SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
 
 
+def recipe(word: str) -> Preset:
+    """The preset of a job: by its name, or of a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no such preset, or no run can follow it.
+    """
+    preset = preset_file.read(word) if _is_file(word) else catalogue.get(word)
+    check(preset)
+    return preset
+
+
+def _is_file(word: str) -> bool:
+    return Path(word).suffix in (".json", ".toml")
+
+
+def listed(words: list[str], seeds: list[int]) -> list[Job]:
+    """The jobs of queues, with their own seeds, and of recipes; each once.
+
+    Raises:
+        FileNotFoundError, ValueError: As `recipe`, or if a word is none of these.
+    """
+    jobs: dict[Job, None] = {}
+    for word in words:
+        if word not in {**QUEUES, **catalogue.PRESETS} and not _is_file(word):
+            known = [*QUEUES, *catalogue.PRESETS]
+            raise ValueError(
+                "What to train should be a queue, a preset or a .json or .toml file. "
+                f"Received: {word!r}{nearest(word, known)}"
+            )
+        found = QUEUES.get(word) or [(word, seed) for seed in seeds]
+        for name, _ in found:
+            recipe(name)
+        jobs |= dict.fromkeys(found)
+    return list(jobs)
+
+
 def command_of(job: Job, extra: list[str]) -> list[str]:
     """The command line of one job."""
-    preset, seed = job
-    command = [sys.executable, "-m", "allconv", "train", preset, "--seed", str(seed)]
+    word, seed = job
+    what = ["--preset-file", word] if _is_file(word) else [word]
+    command = [sys.executable, "-m", "allconv", "train", *what, "--seed", str(seed)]
     command += ["--records", str(RECORDS), *extra]
-    if preset in SNAPSHOTS:
-        command += ["--snapshots", *map(str, SNAPSHOTS[preset])]
+    if word in SNAPSHOTS:
+        command += ["--snapshots", *map(str, SNAPSHOTS[word])]
     return command
 
 
 def folder_of(job: Job) -> Path:
     """Where its run is kept."""
-    return Path(f"runs/{job[0]}-seed{job[1]}")
+    return Path(f"runs/{recipe(job[0]).name}-seed{job[1]}")
 
 
 def train(job: Job, extra: list[str], running: list, stopped: threading.Event) -> int:
@@ -101,39 +144,35 @@ def train(job: Job, extra: list[str], running: list, stopped: threading.Event) -
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("queue", choices=QUEUES)
+    parser.add_argument(
+        "what", nargs="+", help=f"{', '.join(QUEUES)}; a preset; a recipe's file"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="of recipes; 0"
+    )
+    parser.add_argument(
+        "--import", dest="modules", action="append", default=[], metavar="MODULE"
+    )
+    parser.add_argument("--records", metavar="DIR", help="default: records")
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
-    parser.add_argument(
-        "--cluster",
-        metavar="ADDRESS",
-        help="of a Ray cluster that runs, or auto: the one this machine is part of",
-    )
-    parser.add_argument(
-        "--cpus", type=int, default=machine.cores(), help="cores of a run there"
-    )
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs of a run there")
     arguments = parser.parse_args()
-    for name in ("processes", "cpus"):
-        if getattr(arguments, name) < 1:
-            parser.error(
-                f"--{name} should be 1 or more, not {getattr(arguments, name)}"
-            )
-    extra = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
+    if arguments.processes < 1:
+        parser.error(f"--processes should be 1 or more, not {arguments.processes}")
+    extra = ["--records", arguments.records] if arguments.records else []
+    for name in arguments.modules:
+        extra += ["--import", name]
+    if arguments.data_dir:
+        extra += ["--data-dir", arguments.data_dir]
     if arguments.processes > 1:  # each its share of the cores
         share = machine.cores() // arguments.processes
         extra += ["--threads", str(max(1, share))]
-    jobs = QUEUES[arguments.queue]
-    for name, _ in jobs:
-        catalogue.get(name)
-    if arguments.cluster:
-        from experiments import cluster
-
-        where = (arguments.cluster, arguments.cpus, arguments.gpus)
-        try:
-            return report(jobs, cluster.work_off(jobs, extra, *where))
-        except ValueError as error:
-            parser.error(str(error))
+    try:
+        for name in arguments.modules:
+            importlib.import_module(name)
+        jobs = listed(arguments.what, arguments.seeds)
+    except (ValueError, OSError, ImportError) as error:
+        parser.error(one_line(error))
     running: list[subprocess.Popen] = []
     stopped = threading.Event()
     with ThreadPoolExecutor(arguments.processes) as pool:
@@ -144,7 +183,9 @@ def main() -> int:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
-                process.send_signal(signum)
+                # Windows cannot; there Ctrl-C reaches them by itself.
+                with contextlib.suppress(ValueError):
+                    process.send_signal(signum)
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)

@@ -138,6 +138,8 @@ def test_examples_in_python_run(name, tmp_path, monkeypatch):
     sequential().save("mine.keras")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     keras.utils.save_img("cat.jpg", pixels)
+    if "import torch" in EXAMPLES[name]:
+        pytest.importorskip("torch", reason="PyTorch is not installed")
     exec(compile(EXAMPLES[name], name, "exec"), {})
 
 

@@ -4,9 +4,10 @@
     python tools/matrix.py                         # every set, the whole suite
     python tools/matrix.py oldest -- -k muon -x    # what follows -- goes to pytest
 
-Prints a Markdown table: versions, tests that passed, failed and were skipped. Needs a
-Python of each set, as `python3.10`, say, or one of pyenv's. Each environment is made
-anew in `build/matrix`, unless `--keep` finds it there.
+Prints versions and the tests that passed, failed and were skipped, and keeps them in
+`tools/matrix.json` (unless pytest was told something else), from which `make tables`
+makes the README's table. Needs a Python of each set, as `python3.10`, say, or one of
+pyenv's. Each environment is made anew in `build/matrix`, unless `--keep` finds it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "matrix"
+RESULTS = ROOT / "tools" / "matrix.json"
 
 # name -> (Python, what pip is asked for besides the project)
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -74,28 +76,65 @@ def make(name: str, keep: bool) -> Path:
     return inside
 
 
-def run(name: str, python: Path, smoke: bool, extra: list[str]) -> list[str]:
-    """A row of the table: the tests run by that Python."""
+def run(name: str, python: Path, smoke: bool, extra: list[str]) -> dict:
+    """The tests run by that Python: versions, counts, what failed."""
     report = PLACE / f"{name}.xml"
     report.unlink(missing_ok=True)
     start = time.monotonic()
     command = [str(python), "-m", "pytest", f"--junitxml={report}", *extra]
     subprocess.run([*command, *(SMOKE if smoke else ())], cwd=ROOT, check=False)
-    minutes = f"{(time.monotonic() - start) / 60:.0f}"
+    minutes = round((time.monotonic() - start) / 60)
+    return {"set": name, "part": "quick" if smoke else "all", "minutes": minutes} | (
+        _versions(python) | _counts(report)
+    )
+
+
+def _versions(python: Path) -> dict:
     code = (
         "import importlib.metadata as m, json, platform, sys\n"
         "print(json.dumps([platform.python_version(), *map(m.version, sys.argv[1:])]))"
     )
-    versions = subprocess.check_output([python, "-c", code, *SHOWN], text=True)
+    found = subprocess.check_output([python, "-c", code, *SHOWN], text=True)
+    return dict(zip(("python", *SHOWN), json.loads(found), strict=True))
+
+
+def _counts(report: Path) -> dict:
+    """Of pytest's report, an XML of its own; one error where it wrote none."""
     if not report.exists():
-        return [name, *json.loads(versions), "did not run", "", "", minutes]
-    suite = ET.parse(report).getroot().find("testsuite")
-    assert suite is not None
-    total, skipped, *bad = (
-        int(suite.attrib[k]) for k in ("tests", "skipped", "failures", "errors")
-    )
-    counts = (total - skipped - sum(bad), sum(bad), skipped)
-    return [name, *json.loads(versions), *map(str, counts), minutes]
+        return {"passed": 0, "failed": 1, "skipped": 0, "failures": ["pytest itself"]}
+    cases = list(ET.parse(report).getroot().iter("testcase"))
+    kinds = [{part.tag for part in case} for case in cases]
+    bad = [bool(kind & {"failure", "error"}) for kind in kinds]
+    skipped = sum("skipped" in kind for kind in kinds)
+    names = [f"{c.attrib['classname']}.{c.attrib['name']}" for c in cases]
+    return {
+        "passed": len(cases) - sum(bad) - skipped,
+        "failed": sum(bad),
+        "skipped": skipped,
+        "failures": [n for n, failed in zip(names, bad, strict=True) if failed],
+    }
+
+
+def table(results: list[dict]) -> str:
+    """Results as a Markdown table."""
+    keys = ("python", *SHOWN, "part", "passed", "failed", "skipped", "minutes")
+    head = ("Python", "TensorFlow", "Keras", "NumPy", "tests", *keys[5:])
+    rows = [[str(result[key]) for key in keys] for result in results]
+    marks = ["---"] * 5 + ["---:"] * 4
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def read() -> list[dict]:
+    """The results that were kept, in the order of `SETS`."""
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def keep(new: list[dict]) -> None:
+    """Keep results in place of those of the same set and part."""
+    old = read() if RESULTS.exists() else []
+    merged = {(one["set"], one["part"]): one for one in [*old, *new]}
+    order = sorted(merged.values(), key=lambda one: [*SETS].index(one["set"]))
+    RESULTS.write_text(json.dumps(order, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -108,14 +147,15 @@ def main() -> int:
     for name in arguments.sets:
         if name not in SETS:
             parser.error(f"there is no set {name!r}: the sets are {', '.join(SETS)}")
-    rows = []
+    results = []
     for name in arguments.sets or SETS:
         python = make(name, arguments.keep)
-        rows.append(run(name, python, arguments.smoke, extra.split()))
-    head = ["set", "Python", *SHOWN, "passed", "failed", "skipped", "minutes"]
-    for line in (head, ["---"] * len(head), *rows):
-        print(f"| {' | '.join(line)} |")
-    return int(any(row[-3] != "0" for row in rows))
+        results.append(run(name, python, arguments.smoke, extra.split()))
+    print(table(results))
+    print("\n".join(name for one in results for name in one["failures"]))
+    if not extra.strip():
+        keep(results)
+    return int(any(one["failed"] for one in results))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from allconv.layers.zfnet_norms import LocalResponseNormalization
 from allconv.networks.classifier import Classifier
 
 LARGEST_DIFFERENCE = 1e-4  # of a probability, between two runtimes
-# Of `sqrt(sum of squares) / GCN_SCALE` of a centred image. Pixels are whole
-# numbers: one that differs by 1 makes it 0.018; rounding leaves less of an image of one colour.
+# Of `sqrt(sum of squares) / GCN_SCALE` of a centred image. Pixels are whole numbers:
+# one that differs by 1 makes it 0.018; of an image of one colour rounding leaves less.
 NO_CONTRAST = 1e-3
 TRAINING_ALONE = ("_initializer", "_regularizer", "_constraint")
 

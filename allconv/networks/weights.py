@@ -14,7 +14,7 @@ import numpy as np
 from allconv.core import files
 from allconv.data import datasets
 from allconv.data.preprocessing import GCNZCA, Preprocessor
-from allconv.networks import facts, places
+from allconv.networks import facts, places, registry
 from allconv.networks.places import MANIFEST
 
 RELEASED = places.folder("weights")
@@ -228,9 +228,10 @@ def released(architecture: str, dataset: str) -> Path:
     """The verified path of the weights released for a network and a data set.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or no such network.
         DamagedFileError: If the file's SHA-256 is not the manifest's.
     """
+    registry.family(architecture)
     entries = manifest()
     for entry in entries:
         if (entry["architecture"], entry["dataset"]) == (architecture, dataset):

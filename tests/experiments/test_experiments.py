@@ -1,5 +1,6 @@
 """The claims' programs: their tables are complete, their arithmetic right."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import keras
@@ -18,6 +21,8 @@ import pytest
 from matplotlib import image as pictures
 
 from allconv import __main__ as cli
+from allconv.commands import train
+from allconv.commands.arguments import parser
 from allconv.core import files, locks
 from allconv.data import datasets
 from allconv.networks import all_cnn, all_cnn_rows, weights
@@ -213,6 +218,49 @@ def test_weights_of_another_run_are_not_released_under_a_record(tmp_path, monkey
     with pytest.raises(ValueError, match="a callback has set other weights"):
         release.release(tmp_path / "one")
     assert not list(weights.RELEASED.iterdir())
+
+
+def test_a_queue_takes_recipes_of_ones_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalogue, "PRESETS", dict(catalogue.PRESETS))
+    Path("mine.toml").write_text('base = "tiny"\nepochs = 2\nname = "two_epochs"\n')
+    Path("my_recipes.py").write_text(
+        "from allconv.presets import catalogue, preset\n"
+        "catalogue.register(preset.Preset('registered', 'all_cnn_c'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    commands = []
+
+    def popen(command):
+        commands.append(command[3:])
+        return contextlib.nullcontext(types.SimpleNamespace(wait=lambda: 0))
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    words = "mine.toml registered mine.toml --seeds 0 4 --import my_recipes --records r"
+    monkeypatch.setattr(sys, "argv", ["queue", *words.split()])
+    try:
+        assert queue.main() == 0
+    finally:
+        sys.modules.pop("my_recipes", None)
+    assert capsys.readouterr().out == "4 of 4 runs are finished\n"
+    found = []
+    for command in commands:
+        arguments = parser().parse_args(command)
+        assert (arguments.records, arguments.modules) == ("r", ["my_recipes"])
+        found.append((train.recipe(arguments).name, arguments.seed))
+    names = ("two_epochs", "registered")
+    assert found == [(name, seed) for name in names for seed in (0, 4)]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [("budgit", "the nearest is budget"), ("no.toml", "There is no file no.toml.")],
+)
+def test_a_queue_that_is_not_there_is_a_line(words, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["queue", words])
+    with pytest.raises(SystemExit, match="2"):
+        queue.main()
+    assert message in capsys.readouterr().err
 
 
 def test_a_queue_waits_for_a_run_that_outlived_another_queue(tmp_path, monkeypatch):
