@@ -5,6 +5,7 @@ from . import (
     grouped_conv as grouped_conv,
     netdeconv as netdeconv,
     per_channel as per_channel,
+    roots as roots,
     whitening as whitening,
     whitening_layer as whitening_layer,
     zfnet_norms as zfnet_norms,

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from allconv.layers import whitening
+from allconv.layers import roots
 from allconv.layers.whitening_layer import (
     add_counter,
     add_state,
@@ -110,7 +110,7 @@ class ChannelDeconvolution(keras.layers.Layer):
         count = tf.cast(tf.shape(rows)[0], rows.dtype)
         moment = tf.matmul(rows, rows, transpose_a=True) / count
         moment += self.epsilon * tf.eye(self.block, dtype=rows.dtype)
-        deconv = whitening.inverse_root(moment, self.iterations)
+        deconv = roots.inverse_root(moment, self.iterations)
         chosen = [tf.reduce_mean(rows, 0), deconv]
         if self.rest:
             rest = tf.transpose(x[..., whole:], (0, 3, 1, 2))

@@ -1,11 +1,11 @@
-"""The mathematics of Network Deconvolution: patches, moments, inverse roots.
+"""The mathematics of Network Deconvolution: patches and their moments.
 
 Pure functions of TensorFlow tensors, used by the layers of `allconv.layers.netdeconv`.
-Ye et al., "Network Deconvolution", ICLR 2020 (arXiv 1905.11926).
+Ye et al., "Network Deconvolution", ICLR 2020 (arXiv 1905.11926). `roots` has the
+rest.
 
-Two gradients are written by hand. They are those that automatic differentiation
-would find, at a fraction of its cost, because covariances and their roots are
-symmetric. A second derivative of the root is refused.
+The gradient of the moments is written by hand. It is what automatic differentiation
+would find, at a fraction of its cost, because covariances are symmetric.
 """
 
 import math
@@ -14,6 +14,9 @@ import tensorflow as tf
 from keras import ops
 
 from allconv.core import backend  # noqa: F401
+
+WIDE = 256  # features from which half of a symmetric product is the faster way
+PANELS = 3
 
 
 def patches(
@@ -144,102 +147,43 @@ def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     rows = tf.cast(tf.shape(x)[-2], x.dtype)
     mean = tf.reduce_mean(x, -2)
     centred = x - mean[..., None, :]
-    covariance = tf.matmul(centred, centred, transpose_a=True) / rows
+    covariance = products(centred) / rows
 
     def gradient(to_mean, to_covariance):
-        slope = 2 / rows * _symmetric(to_covariance)
+        slope = (to_covariance + tf.linalg.matrix_transpose(to_covariance)) / rows
         return tf.matmul(centred, slope) + to_mean[..., None, :] / rows
 
     return (mean, covariance), gradient
 
 
-def inverse_root(matrix: tf.Tensor, iterations: int = 5) -> tf.Tensor:
-    """Inverse square root of symmetric positive matrices, by Newton-Schulz.
+def products(rows: tf.Tensor) -> tf.Tensor:
+    """`x' x` of `(..., rows, features)`: of wide ones each pair of features once.
 
-    The authors iterate `T = (3I - ZY) / 2, Y <- YT, Z <- TZ` from `Y = A / |A|`
-    (Frobenius), `Z = I`, and return `Z / sqrt(|A|)`. All of these are polynomials in
-    `A` and commute, so `W = ZY` obeys `W <- WTT` on its own. For few iterations the
-    result is a smooth, damped inverse root: eigenvalues far below `|A|` are raised by
-    at most `1.5 ** iterations`.
-
-    The gradient uses the same fact. A polynomial of a symmetric matrix has a
-    self-adjoint derivative, so the gradient is the *forward* derivative in the
-    direction of the incoming one: 16 products for 5 iterations where automatic
-    differentiation of the coupled iteration needs 30.
-
-    Args:
-        matrix: `(..., n, n)`, symmetric.
-        iterations: number of steps. 5 in the paper, 15 in some first layers.
-
-    Returns:
-        `(..., n, n)`.
+    A third less work, at the price of two copies, which many rows are worth.
     """
-
-    @tf.custom_gradient
-    def root(a):
-        norm = tf.norm(a, axis=(-2, -1), keepdims=True)
-        identity = tf.eye(a.shape[-1], dtype=a.dtype)
-        w, z = a / norm, identity
-        states = []
-        for step in range(iterations):
-            t = 1.5 * identity - 0.5 * w
-            states.append((w, t, z))
-            z = t if step == 0 else t @ z
-            if step < iterations - 1:
-                w = w @ t @ t
-
-        def gradient(upstream):
-            g = _symmetric(upstream)
-            slope = _derivative(g, states)
-            along_norm = _inner(g, z) / 2 + _inner(slope, a) / norm
-            return _once((slope - along_norm / norm * a) / norm**1.5)
-
-        return z / tf.sqrt(norm), gradient
-
-    return root(matrix)
+    features = rows.shape[-1]
+    if features < WIDE or features % PANELS:
+        return tf.matmul(rows, rows, transpose_a=True)
+    parts = tf.split(rows, PANELS, -1)
+    return mirrored(
+        [
+            tf.matmul(part, tf.concat(parts[i:], -1) if i else rows, transpose_a=True)
+            for i, part in enumerate(parts)
+        ]
+    )
 
 
-def _derivative(g: tf.Tensor, states: list) -> tf.Tensor:
-    """Derivative of `z` in the symmetric direction `g` of the first `w`.
-
-    Read in eigenvalues `x, y` of the first `w`, `dw` and `dz` are `g` times the divided
-    differences of `w` and `z`. From `w <- w (3 - w)^2 / 4`:
-    `dw <- dw (9 - 6 (x + y) + x^2 + xy + y^2) / 4`, which takes two products, since
-    `x^2 + xy + y^2 - 6 (x + y)` is `(y + x/2 - 6) y` plus its transpose.
-    """
-    dw, dz = g, None
-    for step, (w, t, z) in enumerate(states):
-        dz = -dw / 2 if step == 0 else t @ dz - dw @ z / 2
-        if step < len(states) - 1:
-            p = dw @ w
-            half = (p + _transposed(p) / 2 - 6 * dw) @ w
-            dw = (9 * dw + half + _transposed(half)) / 4
-    return dz
-
-
-@tf.custom_gradient
-def _once(x):
-    """Identity that refuses to be differentiated."""
-
-    def gradient(*_):
-        raise NotImplementedError(
-            "The gradient of `inverse_root` cannot be differentiated again. "
-            "Take second derivatives of the folded model, or in inference mode."
-        )
-
-    return x, gradient
-
-
-def _inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(a * b, axis=(-2, -1), keepdims=True)
-
-
-def _transposed(a: tf.Tensor) -> tf.Tensor:
-    return tf.linalg.matrix_transpose(a)
-
-
-def _symmetric(a: tf.Tensor) -> tf.Tensor:
-    return (a + _transposed(a)) / 2
+def mirrored(panels: list[tf.Tensor]) -> tf.Tensor:
+    """A symmetric matrix from its panels of rows, each from the diagonal on."""
+    height = panels[0].shape[-2]
+    whole = []
+    for i, panel in enumerate(panels):
+        left = [
+            tf.linalg.matrix_transpose(above[..., (i - j) * height :][..., :height])
+            for j, above in enumerate(panels[:i])
+        ]
+        whole.append(tf.concat([*left, panel], -1))
+    return tf.concat(whole, -2)
 
 
 def _known(*sizes: int | tf.Tensor) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from allconv.layers import whitening
+from allconv.layers import roots, whitening
 
 
 class Whitening(keras.layers.Layer):
@@ -37,7 +37,7 @@ class Whitening(keras.layers.Layer):
 
     # How the statistics are computed; another way may be put in their place.
     moments = staticmethod(whitening.moments)
-    inverse_root = staticmethod(whitening.inverse_root)
+    inverse_root = staticmethod(roots.inverse_root)
 
     def __init__(
         self,

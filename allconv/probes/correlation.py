@@ -8,7 +8,7 @@ on least squares before and after.
 import keras
 import numpy as np
 
-from allconv.layers import whitening
+from allconv.layers import roots, whitening
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.whitening_layer import in_full
 
@@ -86,7 +86,7 @@ def whitener(
     """
     ridged = matrix + epsilon * np.eye(len(matrix))
     if iterations is not None:
-        return whitening.inverse_root(ridged, iterations).numpy()
+        return roots.inverse_root(ridged, iterations).numpy()
     values, vectors = np.linalg.eigh(ridged)
     if values[0] <= len(ridged) * np.finfo(values.dtype).eps * values[-1]:
         raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from allconv.data import shapes
-from allconv.layers import whitening
+from allconv.layers import roots, whitening
 from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.whitening_layer import Whitening
@@ -109,7 +109,7 @@ def test_variants_are_of_the_kinds_they_name(net):
     every = layers("* statistics_every=2", NetworkDeconvolution2D)
     assert {(x.block, x.statistics_every) for x in every} == {(64, 2)}
     for variant, functions in (
-        ("deconv", {whitening.patches, whitening.moments, whitening.inverse_root}),
+        ("deconv", {whitening.patches, whitening.moments, roots.inverse_root}),
         (
             "deconv, as published",
             {

@@ -8,73 +8,12 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
 from allconv.layers import whitening
-from allconv.layers.netdeconv import NetworkDeconvolution2D, NetworkDeconvolutionDense
+from allconv.layers.netdeconv import NetworkDeconvolution2D
 from tests.deconvolution import (
     images,
     near,
-    newton_schulz,
-    slope,
     unfold,
 )
-
-
-def covariance(seed, n, condition):
-    """A symmetric matrix with eigenvalues between 1 and `condition`."""
-    rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(rng.normal(size=(n, n)))[0]
-    return basis * np.geomspace(1, condition, n) @ basis.T
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.floats(1, 100))
-def test_newton_schulz_converges_to_the_inverse_root(seed, n, condition):
-    a = covariance(seed, n, condition)
-    values, vectors = np.linalg.eigh(a)
-    root = whitening.inverse_root(tf.constant(a), 25).numpy()
-    np.testing.assert_allclose(root, vectors / np.sqrt(values) @ vectors.T, atol=1e-9)
-    np.testing.assert_allclose(root @ a @ root, np.eye(n), atol=1e-8)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 8))
-def test_newton_schulz_and_its_gradient_are_those_of_the_coupled_iteration(
-    seed, n, iterations
-):
-    rng = np.random.default_rng(seed)
-    a, upstream = covariance(seed, n, 50), rng.normal(size=(n, n))
-    inputs = tf.constant(a)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        root = whitening.inverse_root(inputs, iterations)
-    np.testing.assert_allclose(root, newton_schulz(a, iterations), atol=1e-10)
-    direction = rng.normal(size=(n, n))
-    direction += direction.T
-    expected = slope(
-        lambda a: (newton_schulz(a, iterations) * upstream).sum(), [a], [direction]
-    )
-    gradient = tape.gradient(root, inputs, upstream).numpy()
-    np.testing.assert_allclose(gradient, gradient.T, atol=1e-10)
-    assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-5, abs=1e-7)
-
-
-def test_newton_schulz_of_a_stack():
-    stack = np.stack([covariance(i, 5, 10.0**i) for i in range(3)])
-    roots = whitening.inverse_root(tf.constant(stack), 5)
-    for root, a in zip(roots, stack, strict=True):
-        np.testing.assert_allclose(root, newton_schulz(a, 5), atol=1e-12)
-
-
-def test_second_derivatives_are_refused():
-    layer = NetworkDeconvolutionDense(2)
-    x = tf.constant(np.random.default_rng(0).normal(size=(9, 3)), "float32")
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            y = tf.reduce_sum(layer(x, training=True) ** 2)
-        first = inner.gradient(y, x)
-    with pytest.raises(NotImplementedError, match="cannot be differentiated again"):
-        outer.gradient(first, x)
 
 
 @settings(deadline=None, max_examples=40)
@@ -133,3 +72,10 @@ def test_moments_hold_with_a_large_mean():
     mean, found = whitening.moments(tf.constant(x, "float32"))
     near(mean, x.mean(0), 1e-5)
     near(found, np.cov(x.T, ddof=0), 1e-5)
+
+
+@pytest.mark.parametrize("features", [5, 300, 301])
+def test_products_of_wide_rows_are_those_of_all_pairs(features):
+    rows = np.random.default_rng(0).normal(size=(2, 7, features))
+    expected = rows.transpose(0, 2, 1) @ rows
+    np.testing.assert_allclose(whitening.products(tf.constant(rows)), expected)
