@@ -1,5 +1,6 @@
 from . import (
     batch_norm as batch_norm,
+    bias as bias,
     channel_deconvolution as channel_deconvolution,
     folding as folding,
     grouped_conv as grouped_conv,
@@ -20,6 +21,7 @@ from .folding import (
     fold as fold,
 )
 from .grouped_conv import (
+    DepthwiseConv2D as DepthwiseConv2D,
     GroupedConv2D as GroupedConv2D,
 )
 from .netdeconv import (

@@ -1,9 +1,10 @@
-"""A grouped convolution as several plain ones, for training on a CPU."""
+"""Grouped and depthwise convolutions, for training on a CPU."""
 
 import keras
 from keras import ops
 
 from allconv.core import backend  # noqa: F401
+from allconv.layers import bias
 
 
 def convolve(inputs, kernel, groups: int, **window):
@@ -30,7 +31,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     Arguments, weights and outputs are Keras'. TensorFlow's gradient of a grouped
     convolution is a slow loop on a CPU: one epoch of `alexnet_32` takes four times as
-    long with it.
+    long with it. The gradient of the bias is summed in float32; see `bias`.
 
     Raises:
         ValueError: If the channels come first.
@@ -44,6 +45,10 @@ class GroupedConv2D(keras.layers.Conv2D):
                 f"data_format={self.data_format!r}"
             )
 
+    def call(self, inputs):
+        maps = self.convolution_op(inputs, self.kernel)
+        return self.activation(bias.add(maps, self.bias) if self.use_bias else maps)
+
     def convolution_op(self, inputs, kernel):
         return convolve(
             *(inputs, kernel, self.groups),
@@ -51,3 +56,19 @@ class GroupedConv2D(keras.layers.Conv2D):
             padding=self.padding,
             dilation_rate=self.dilation_rate,
         )
+
+
+@keras.saving.register_keras_serializable(package="allconv")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D`, the gradient of whose bias is summed in float32.
+
+    Arguments, weights and outputs are Keras'; the channels come last. See `bias`.
+    """
+
+    def call(self, inputs):
+        maps = ops.depthwise_conv(
+            *(inputs, self.kernel, self.strides, self.padding),
+            data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+        )
+        return self.activation(bias.add(maps, self.bias) if self.use_bias else maps)

@@ -25,7 +25,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from allconv.layers import grouped_conv, whitening
+from allconv.layers import bias as biases, grouped_conv, whitening
 from allconv.layers.channel_deconvolution import ChannelDeconvolution
 from allconv.layers.folding import fold
 from allconv.layers.whitening_layer import (
@@ -139,7 +139,7 @@ class NetworkDeconvolution2D(Whitening):
         kernel, bias = self._whitened(
             *self._statistics(lambda: self.sample(x), training)
         )
-        kernel, bias = tf.cast(kernel, x.dtype), tf.cast(bias, x.dtype)
+        kernel = tf.cast(kernel, x.dtype)
         padding = self._plain_padding()
         if padding == "valid":
             x = self._pad(x)
@@ -152,7 +152,9 @@ class NetworkDeconvolution2D(Whitening):
             y = ops.depthwise_conv(x, kernel, data_format="channels_last", **window)
         else:  # TensorFlow's gradient of a grouped convolution is slow on a CPU
             y = grouped_conv.convolve(x, kernel, self.groups, **window)
-        return self.activation(tf.nn.bias_add(y, bias))
+        if self.groups == 1:  # TensorFlow fuses the gradients of kernel and bias
+            return self.activation(tf.nn.bias_add(y, tf.cast(bias, x.dtype)))
+        return self.activation(biases.add(y, bias))
 
     def _depthwise(self) -> bool:
         """Whether the faster depthwise convolution does, which has one stride."""
@@ -293,7 +295,7 @@ class NetworkDeconvolutionDense(Whitening):
     def call(self, x, training=False):
         rows = tf.reshape(x, (-1, self.running_mean.shape[0]))
         kernel, bias = self._whitened(*self._statistics(lambda: rows, training))
-        y = ops.matmul(x, tf.cast(kernel, x.dtype)) + tf.cast(bias, x.dtype)
+        y = biases.add(ops.matmul(x, tf.cast(kernel, x.dtype)), bias)
         return self.activation(y)
 
     def _to_rows(self, kernel: tf.Tensor) -> tf.Tensor:

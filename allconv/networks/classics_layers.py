@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from allconv.layers import batch_norm
-from allconv.layers.grouped_conv import GroupedConv2D
+from allconv.layers.grouped_conv import DepthwiseConv2D, GroupedConv2D
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.per_channel import PerChannel
 from allconv.networks.builders import Initializer, Options, own_initializer
@@ -84,7 +84,7 @@ class Convolutions:
         if 1 < groups == x.shape[-1]:
             arguments["depthwise_initializer"] = PerChannel(start)
             arguments["depth_multiplier"] = filters // groups
-            return layers.DepthwiseConv2D(**arguments)(x)
+            return DepthwiseConv2D(**arguments)(x)
         arguments["kernel_initializer"] = start
         if groups > 1:
             return GroupedConv2D(filters, groups=groups, **arguments)(x)
