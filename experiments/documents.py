@@ -13,7 +13,7 @@ from pathlib import Path
 
 from allconv.core import files
 from allconv.results import tables
-from experiments import RECORDS, fast, netdeconv, table3
+from experiments import RECORDS, fast, netdeconv, peers, table3
 from tools import matrix
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +29,7 @@ TABLES = {
     "whitening": netdeconv.table,
     "whitening_20": netdeconv.twenty,
     "versions": lambda _: matrix.table(matrix.read()),
+    "peers": peers.kept,
 }
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

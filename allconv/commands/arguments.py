@@ -182,6 +182,7 @@ def parser() -> argparse.ArgumentParser:
         "--position", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="of the neuron"
     )
     sub.add_argument("--target", type=int, help="a class, in place of --layer")
+    sub.add_argument("--head", help="of a model's several outputs: a name or a number")
     sub.add_argument(
         "--dataset", help="of the index; default: of the weight file, else cifar10"
     )

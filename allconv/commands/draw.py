@@ -44,6 +44,7 @@ def explain(arguments: argparse.Namespace) -> None:
         settings | {"preprocess": said},
         before_rectifier=arguments.before_rectifier,
         layer=arguments.layer,
+        output=_number(arguments.head),
         channel=arguments.channel,
         position=tuple(arguments.position) if arguments.position else None,
         target=arguments.target,
@@ -53,6 +54,10 @@ def explain(arguments: argparse.Namespace) -> None:
     for note in [*(str(warning.message) for warning in told), *notes]:
         print(f"allconv: {note}", file=sys.stderr)
     print("\n".join(str(path) for path in written))
+
+
+def _number(text: str | None) -> str | int | None:
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def gallery(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,5 @@
 from . import (
+    grid as grid,
     maps as maps,
     probes as probes,
     runs as runs,

@@ -10,28 +10,20 @@ function returns the limits it used, for the caption. Figures are plain
     figure.savefig("rules.png")
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from allconv.core.checks import check_choice
+from allconv.figures.grid import PAPER, POINTS, draw, marks, ranges, rgb, texts
 from allconv.figures.style import in_defaults, legend
 
 SHARES = ("row", "column", "all", "none")
-PAPER = 1.0  # white, between tiles
-BEYOND = 0.87  # light grey, where a value is NaN: beyond the border of the image
 ZERO = 0.5
 # Ten that differ for eyes of every kind (Petroff 2021); a class has that of its number.
 COLOURS = matplotlib.color_sequences["petroff10"]
-_TILE = 48  # smaller tiles are enlarged, by a whole factor, for gaps to look alike
-# A page projected at 1280 pixels leaves some 820 to a figure. Text of so many points
-# for each inch of the figure's width is 10 pixels high there.
-_POINTS = 10 * 72 / 820
 
 
 def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
@@ -125,14 +117,15 @@ def rule_comparison(
         _same_shape("images", images, f"maps[{title!r}]", columns)
     grid = np.stack([np.asarray(a, float) for a in maps.values()], axis=1)
     limits = shared_limits(grid, share, percentile)
-    tiles = _rgb(signed_colours(grid, limits[..., None, None, None]))
-    below = {"column": _texts(limits[0]), "none": _ranges(limits)}.get(share)
-    figure = _figure(
+    tiles = rgb(signed_colours(grid, limits[..., None, None, None]))
+    below = {"column": texts(limits[0]), "none": ranges(limits)}.get(share)
+    figure = draw(
         np.concatenate([pictures[:, None], tiles], axis=1),
         column_titles=["image", *maps],
         row_titles=row_titles,
-        row_notes=_texts(limits[:, 0]) if share in ("row", "all") else None,
+        row_notes=texts(limits[:, 0]) if share in ("row", "all") else None,
         column_notes=["", *below] if below else None,
+        marks=marks(grid),
     )
     return figure, limits
 
@@ -163,13 +156,14 @@ def top_patches(
     pictures = _pictures("patches", patches)
     _same_shape("patches", patches, "maps", maps)
     limits = shared_limits(maps, "row", percentile)
-    tiles = _rgb(signed_colours(maps, limits[..., None, None, None]))
-    figure = _figure(
+    tiles = rgb(signed_colours(maps, limits[..., None, None, None]))
+    figure = draw(
         np.stack([pictures, tiles], axis=1).reshape(-1, *pictures.shape[1:]),
         row_titles=row_titles,
-        row_notes=_texts(limits[:, 0]),
+        row_notes=texts(limits[:, 0]),
         block=2,
         inches=0.8,
+        marks=[row for row in marks(maps) for row in ([], row)],
     )
     return figure, limits[:, 0]
 
@@ -220,12 +214,13 @@ def sanity_strip(
         _same_shape("images", images, "maps", step)
     grid = np.stack([trained, *maps], axis=1)
     limits = shared_limits(grid, share, percentile)
-    tiles = _rgb(signed_colours(grid, limits[..., None, None, None]))
-    figure = _figure(
+    tiles = rgb(signed_colours(grid, limits[..., None, None, None]))
+    figure = draw(
         np.concatenate([pictures[:, None], tiles], axis=1),
         column_titles=["image", "trained", *layers],
         row_titles=row_titles,
         below=1.6 if scores else 0,
+        marks=marks(grid),
     )
     if scores:
         _curves(figure, scores)
@@ -256,107 +251,11 @@ def filters(
             f"Received: an array of shape {kernel.shape}"
         )
     limit = signed_limit(kernel, percentile)
-    tiles = _rgb(signed_colours(np.moveaxis(kernel, -1, 0), limit))
+    tiles = rgb(signed_colours(np.moveaxis(kernel, -1, 0), limit))
     rows = -(-len(tiles) // columns)
     blank = np.full((rows * columns - len(tiles), *tiles.shape[1:]), PAPER)
     grid = np.concatenate([tiles, blank]).reshape(rows, columns, *tiles.shape[1:])
-    return _figure(grid, inches=0.5), limit
-
-
-def legible(figure: Figure) -> Figure:
-    """Enlarge what would be less than 10 pixels high on a page that is projected.
-
-    Args:
-        figure: Is changed; its layout should be one that makes room, `"constrained"`.
-
-    Returns:
-        The figure.
-    """
-    least = _POINTS * figure.get_figwidth()
-    for axes in figure.findobj(Axes):
-        axes.tick_params(labelsize=max(least, 10))  # also of ticks yet to come
-    for text in figure.findobj(Text):
-        text.set_fontsize(max(least, text.get_fontsize()))
-    return figure
-
-
-def _texts(limits: Iterable[float]) -> list[str]:
-    return [f"±{limit:.2g}" for limit in limits]
-
-
-def _ranges(limits: np.ndarray) -> list[str]:
-    """A note for each column of maps that have limits of their own."""
-    ends = ((f"{c.min():.2g}", f"{c.max():.2g}") for c in limits.T)
-    return ["±" + "–".join(dict.fromkeys(pair)) for pair in ends]
-
-
-def _figure(
-    tiles: np.ndarray,
-    *,
-    column_titles: Sequence[str] = (),
-    row_titles: Sequence[str] | None = None,
-    row_notes: Sequence[str] | None = None,
-    column_notes: Sequence[str] | None = None,
-    block: int = 1,
-    inches: float = 1.0,
-    below: float = 0.0,
-) -> Figure:
-    """One picture of a grid of tiles `(rows, columns, height, width, 3)`, with titles.
-
-    `block` rows belong together and have one title; their note stands to the right of
-    the last. `below` is room for a second panel, in inches.
-    """
-    titles, notes, feet = row_titles or [], row_notes or [], column_notes or []
-    if row_titles is not None and len(titles) * block != len(tiles):
-        raise ValueError(
-            f"`row_titles` should be one per row, {len(tiles) // block}. "
-            f"Received: {len(titles)}"
-        )
-    factor = -(-_TILE // tiles.shape[3])
-    canvas, y, x = _mosaic(tiles.repeat(factor, axis=2).repeat(factor, axis=3), block)
-
-    size = inches * np.array(canvas.shape[1::-1]) / (factor * tiles.shape[3])
-    longest = [max(map(len, texts), default=0) for texts in (titles, notes)]
-    # The width grows with the text at its sides, and the text with the width.
-    free = 8 / _POINTS - 0.16 - 0.075 * sum(longest)
-    points = 8 * max(1, size[0] / max(free, 1))
-    left, right = (0.08 + 0.075 * points / 8 * n for n in longest)
-    lines = max((t.count("\n") + 1 for t in column_titles), default=0)
-    top = 0.05 + 0.17 * points / 8 * lines
-    bottom = 0.05 + 0.15 * points / 8 * bool(feet) + below
-    total = size + (left + right, top + bottom)
-    # A pixel of the canvas is two dots wide and high: nothing is resampled.
-    figure = Figure(figsize=total, dpi=2 * factor * tiles.shape[3] / inches)
-    axes = figure.add_axes((left, bottom, *size) / np.tile(total, 2))
-    axes.imshow(canvas, interpolation="nearest", aspect="auto")
-    axes.set_frame_on(False)
-    axes.set_xticks(x if column_titles else [], column_titles)
-    axes.set_yticks(y.reshape(-1, block).mean(axis=1) if titles else [], titles)
-    axes.tick_params(length=0, pad=2, labelsize=points)
-    axes.tick_params(labeltop=True, labelbottom=False)
-    style: dict[str, Any] = {"color": "0.4", "annotation_clip": False}
-    style |= {"fontsize": points}
-    style |= {"textcoords": "offset points"}
-    for height, note in zip(y[block - 1 :: block], notes, strict=False):
-        xy = (canvas.shape[1], height)
-        axes.annotate(note, xy, xytext=(3, 0), va="center", **style)
-    for width, note in zip(x, feet, strict=False):
-        xy = (width, canvas.shape[0])
-        axes.annotate(note, xy, xytext=(0, -1 - points), ha="center", **style)
-    return figure
-
-
-def _mosaic(tiles: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Set tiles in a white canvas; also return the centres of rows and columns."""
-    rows, columns, height, width, channels = tiles.shape
-    gap = round(0.06 * width)
-    y = np.arange(rows) * (height + gap) + np.arange(rows) // block * (block > 1) * gap
-    x = np.arange(columns) * (width + gap)
-    canvas = np.full((y[-1] + height, x[-1] + width, channels), PAPER)
-    for i, j in np.ndindex(rows, columns):
-        tile = np.where(np.isnan(tiles[i, j]), BEYOND, tiles[i, j])
-        canvas[y[i] : y[i] + height, x[j] : x[j] + width] = tile
-    return canvas, y + (height - 1) / 2, x + (width - 1) / 2
+    return draw(grid, inches=0.5), limit
 
 
 def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
@@ -377,7 +276,7 @@ def _curves(figure: Figure, scores: Mapping[str, np.ndarray]) -> None:
     axes.axhline(0, color="0.7", lw=0.6)
     axes.axhline(1, color="0.7", lw=0.6)
     axes.set_xticks([])
-    points = max(8, _POINTS * figure.get_figwidth())
+    points = max(8, POINTS * figure.get_figwidth())
     axes.set_ylabel("similarity", fontsize=points)
     axes.tick_params(labelsize=points)
     axes.spines[["top", "right"]].set_visible(False)
@@ -401,15 +300,7 @@ def _pictures(name: str, images: np.ndarray) -> np.ndarray:
             f"preprocessing. Received: {np.nanmin(images):.3g} to "
             f"{np.nanmax(images):.3g}"
         )
-    return _rgb(images)
-
-
-def _rgb(images: np.ndarray) -> np.ndarray:
-    if images.shape[-1] == 1:
-        return np.repeat(images, 3, axis=-1)
-    if images.shape[-1] == 3:
-        return images
-    raise ValueError(f"Images have 1 or 3 channels. Received: shape {images.shape}")
+    return rgb(images)
 
 
 def _same_shape(name: str, images: np.ndarray, other: str, maps: np.ndarray) -> None:

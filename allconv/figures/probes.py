@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from allconv.figures.maps import BEYOND, COLOURS, legible, signed_colours, signed_limit
+from allconv.figures.grid import BEYOND, legible
+from allconv.figures.maps import COLOURS, signed_colours, signed_limit
 from allconv.figures.style import in_defaults, legend
 from allconv.probes.correspondence import RANDOM, Score, mask
 from allconv.probes.evolution import Evolution

@@ -6,6 +6,7 @@ architecture's name and the constants of its preprocessing. Released files are l
 """
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import keras
@@ -173,7 +174,8 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
         model: A network of `builders.build`. One without its top takes what fits.
         architecture: Its name in `registry.NAMES`.
         weights: The name of a data set of `data.NAMES`, a file of `save`, or a Keras
-            `.weights.h5` file.
+            `.weights.h5` file, which does not say what network it is of: a
+            `UserWarning` does.
 
     Raises:
         ValueError: If nothing is released for that data set, or the file does not fit.
@@ -190,6 +192,11 @@ def load_into(model: keras.Model, architecture: str, weights: str | Path) -> Non
             )
     if path.name.endswith(".weights.h5"):
         model.load_weights(path)
+        warnings.warn(
+            f"{path.name} does not say which network it is of: that its shapes fit "
+            f"{architecture} does not tell, they may fit another too.",
+            stacklevel=3,
+        )
         return
     arrays, meta = read(path)
     if meta["architecture"] != architecture:

@@ -113,6 +113,11 @@ def read_image(
             f"The image should be a file or an index. Received: {source!r}"
         )
     taken = getattr(model, "inputs", None)  # a subclassed model has none
+    if taken and len(taken) > 1:
+        raise ValueError(
+            f"{model.name} takes {len(taken)} inputs: explain it from Python, by "
+            "`allconv.explain(model, {...}, of=NAME)`."
+        )
     shape = tuple(taken[0].shape[1:]) if taken else (None, None, 3)
     channels = shape[-1] or 3
     if len(shape) != 3 or channels not in (1, 3):
@@ -145,7 +150,8 @@ def write(
         rule: One of `rules.RULES`.
         settings: What to keep besides: the model's and the image's names.
         before_rectifier: As for `saliency.explain`.
-        **neuron: layer, channel, position, target: as for `saliency.explain`.
+        **neuron: layer, output, channel, position, target: as for
+            `saliency.explain`.
 
     Returns:
         The three paths, and what to tell of a map that is not as one expects.
@@ -156,11 +162,12 @@ def write(
     written = paths(output)
     neuron = {k: v for k, v in neuron.items() if v is not None}
     address = dict(neuron)
-    layer = address.pop("layer", None)
+    layer, head = address.pop("layer", None), address.pop("output", None)
     explainer = Explainer(
         model,
         rule,
         layer=layer,
+        output=head,
         before_rectifier=before_rectifier,
         image_shape=pixels.shape[1:],
     )
@@ -180,6 +187,8 @@ def write(
     )
     contents = [picture.getvalue(), arrays.getvalue()]
     notes = _notes(at_inputs, float(activation), before_rectifier)
+    if rule == "guided" and layer is None:
+        notes.append(GUIDED)
     facts = {
         **settings,
         "rule": rule,
@@ -199,6 +208,10 @@ def write(
     return written, notes
 
 
+GUIDED = (
+    "Guided maps may change little with the class: see 'Can I trust it?' in "
+    "docs/explain-my-model.md, and notebook 04, before you take one for a reason."
+)
 MARK = "written_sha256"  # of the picture and the arrays, in the JSON beside them
 
 

@@ -3,6 +3,7 @@ from . import (
     audit as audit,
     cam as cam,
     explainer as explainer,
+    inputs as inputs,
     lrp as lrp,
     lrp_pass as lrp_pass,
     lrp_rules as lrp_rules,

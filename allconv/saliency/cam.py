@@ -21,8 +21,8 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import GlobalAveragePooling2D
 
-from allconv.core.arrays import batch_of
 from allconv.saliency.explainer import guided_backprop
+from allconv.saliency.inputs import Given, Inputs
 from allconv.saliency.neurons import (
     Call,
     channels_of,
@@ -31,14 +31,17 @@ from allconv.saliency.neurons import (
     logits,
     observed,
     one_hot,
+    one_output,
     place,
 )
+from allconv.saliency.soundness import check_channels_last, check_weights
 
 
 def class_activation_map(
     model: keras.Model,
-    images: np.ndarray,
+    images: Given,
     *,
+    of: str | int | None = None,
     layer: str | None = None,
     target: int | Sequence[int] | None = None,
     batch_size: int = 64,
@@ -48,8 +51,8 @@ def class_activation_map(
     Args:
         model: A Keras model that averages its maps and ends in class scores, or in a
             softmax or sigmoid of them.
-        images: Floating-point array `(n, height, width, channels)`, preprocessed as
-            the model expects.
+        images, of: As for `saliency.explain`: with several inputs all of them, and
+            which one holds the images.
         layer: Address of the layer whose maps are averaged, as for `saliency.explain`.
             None: what the last `GlobalAveragePooling2D` averages.
         target: The class, one for all or one per image; None: the predicted one.
@@ -63,7 +66,7 @@ def class_activation_map(
         ValueError: If an argument is none of these, or positions do not count alike:
             there is more than an average above the layer.
     """
-    features, gradient = _read(model, images, layer, target, batch_size)
+    features, gradient = _read(model, images, of, layer, target, batch_size)
     weight = gradient.mean((1, 2), keepdims=True)
     if not np.allclose(gradient, weight, rtol=1e-3, atol=1e-6 * np.abs(weight).max()):
         raise ValueError(
@@ -76,9 +79,10 @@ def class_activation_map(
 
 def grad_cam(
     model: keras.Model,
-    images: np.ndarray,
+    images: Given,
     layer: str,
     *,
+    of: str | int | None = None,
     target: int | Sequence[int] | None = None,
     rectify: bool = True,
     batch_size: int = 64,
@@ -88,7 +92,7 @@ def grad_cam(
     Args:
         model: A Keras model that ends in class scores, or in a softmax or sigmoid of
             them: the score is what goes into that.
-        images, target, batch_size: As for `class_activation_map`.
+        images, of, target, batch_size: As for `class_activation_map`.
         layer: Address of a layer with maps.
         rectify: Whether to keep positive values only, as published.
 
@@ -98,16 +102,17 @@ def grad_cam(
     Raises:
         ValueError: If an argument is none of these.
     """
-    features, gradient = _read(model, images, layer, target, batch_size)
+    features, gradient = _read(model, images, of, layer, target, batch_size)
     maps = (gradient.mean((1, 2), keepdims=True) * features).sum(-1)
     return np.maximum(maps, 0) if rectify else maps
 
 
 def guided_grad_cam(
     model: keras.Model,
-    images: np.ndarray,
+    images: Given,
     layer: str,
     *,
+    of: str | int | None = None,
     target: int | Sequence[int] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
@@ -118,8 +123,9 @@ def guided_grad_cam(
     Returns:
         float32 array shaped as `images`. It has the class from Grad-CAM alone.
     """
-    maps = grad_cam(model, images, layer, target=target, batch_size=batch_size)
-    guided = guided_backprop(model, images, target=target, batch_size=batch_size)
+    how: dict[str, Any] = {"of": of, "target": target, "batch_size": batch_size}
+    maps = grad_cam(model, images, layer, **how)
+    guided = guided_backprop(model, images, **how)
     return guided * enlarge(maps, guided.shape[1:3])[..., None]
 
 
@@ -132,30 +138,34 @@ def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return tf.image.resize(maps[..., None], size, "bilinear")[..., 0].numpy()
 
 
-def _read(model, images, layer, target, batch_size) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    model, images, of, layer, target, batch_size
+) -> tuple[np.ndarray, np.ndarray]:
     """Features of the layer, and the gradient of each image's class score there."""
-    images = batch_of(images)
     if batch_size < 1:
         raise ValueError(
             f"`batch_size` should be at least 1. Received: batch_size={batch_size}"
         )
-    if not model.built:
-        raise ValueError(
-            f"{model.name} has no weights yet: build it, or call it on images, first."
-        )
+    inputs = Inputs(model, of)
+    images, held = inputs.split(images)
+    shape = inputs.image_shape(images.shape[1:])
+    if not len(images):
+        raise ValueError(f"There is no image. Received: shape={images.shape}")
+    check_channels_last(model)
+    check_weights(model)
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, *images.shape[1:]), tf.float32),
+            tf.TensorSpec((None, *shape), tf.float32),
             tf.TensorSpec((None,), tf.int32),
+            *inputs.held,
         ],
         autograph=False,
     )
-    def read(images, target):
+    def read(images, target, *held):
         with observed(model) as calls, inlined_functions(), keras.StatelessScope():
-            own = getattr(model, "input", images)
-            inputs = tf.nest.map_structure(lambda _: images, own)
-            scores = logits(model(inputs, training=False))
+            output = model(inputs.join(images, held), training=False)
+            scores = logits(one_output(model, output, None))
         if len(scores.shape) != 2:
             raise ValueError(
                 "The model should give class scores (n, classes). "
@@ -182,7 +192,7 @@ def _read(model, images, layer, target, batch_size) -> tuple[np.ndarray, np.ndar
     target = channels_of("target", target, len(images), classes[0])
     starts = range(0, len(images), batch_size)
     parts = [
-        traced(*(tf.constant(x[i : i + batch_size]) for x in (images, target)))
+        traced(*(tf.constant(x[i : i + batch_size]) for x in (images, target, *held)))
         for i in starts
     ]
     features, gradient = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -22,11 +22,14 @@ import tensorflow as tf
 
 from allconv.saliency import rectifier_search
 from allconv.saliency.audit import Audit, inspect
+from allconv.saliency.inputs import Given, Inputs
 from allconv.saliency.neurons import (
+    HEADS,
     Channels,
     Positions,
     below_rectifier,
     channels_of,
+    final,
     inlined_functions,
     layer_output,
     logits,
@@ -50,9 +53,10 @@ SCALES = (2.0**14, 2.0**7, 1.0)  # of signals in half precision: powers of two a
 
 def explain(
     model: keras.Model,
-    images: np.ndarray,
+    images: Given,
     rule: str | Rule = "guided",
     *,
+    of: str | int | None = None,
     layer: str | None = None,
     output: str | int | None = None,
     channel: Channels = None,
@@ -66,10 +70,14 @@ def explain(
     """Explain one neuron per image. To explain many, trace an `Explainer` once.
 
     Args:
-        model: A built Keras model with one input.
+        model: A built Keras model.
         images: Array `(n, height, width, channels)`, floating point, preprocessed as
-            the model expects; signals `(n, steps, channels)` and volumes likewise.
+            the model expects; signals `(n, steps, channels)` and volumes likewise. Of a
+            model with several inputs all of them, `n` rows each: a dict by name, or a
+            list in the model's order.
         rule: `"backprop"`, `"deconvnet"`, `"guided"`, or a `rules.Rule`.
+        of: Of several inputs, name or number of the images' one: the map is of it, and
+            the others are held as given.
         layer: The layer whose output holds the neuron: its name, with the names of the
             models around it where need be (`"block/conv1"`), and the number of the
             call, from 0, where it is called more than once (`"conv1#2"`). None: the
@@ -91,38 +99,39 @@ def explain(
         batch_size: Number of images explained at a time.
 
     Returns:
-        float32 array shaped as `images`, signed, every colour channel kept.
+        float32 array shaped as the images, signed, every colour channel kept.
 
     Raises:
         ValueError: If an argument is none of the above, or the model cannot be
             explained under the rule.
     """
-    images = _check_images(images, model)
+    pixels, _ = Inputs(model, of).split(images)
     explainer = Explainer(
         model,
         rule,
+        of=of,
         layer=layer,
         output=output,
         before_rectifier=before_rectifier,
         seed=seed,
         strict=strict,
         batch_size=batch_size,
-        image_shape=images.shape[1:],
+        image_shape=pixels.shape[1:],
     )
     return explainer(images, channel=channel, position=position, target=target)
 
 
-def backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+def backprop(model: keras.Model, images: Given, **neuron) -> np.ndarray:
     """The gradient (Simonyan et al. 2014); arguments as for `explain`."""
     return explain(model, images, "backprop", **neuron)
 
 
-def deconvnet(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+def deconvnet(model: keras.Model, images: Given, **neuron) -> np.ndarray:
     """The deconvnet (Zeiler & Fergus 2014); arguments as for `explain`."""
     return explain(model, images, "deconvnet", **neuron)
 
 
-def guided_backprop(model: keras.Model, images: np.ndarray, **neuron) -> np.ndarray:
+def guided_backprop(model: keras.Model, images: Given, **neuron) -> np.ndarray:
     """Guided backprop (Springenberg et al. 2015); arguments as for `explain`."""
     return explain(model, images, "guided", **neuron)
 
@@ -134,8 +143,8 @@ class Explainer:
     a new trace. Weights are read where they are: the maps follow later training.
 
     Args:
-        model, rule, layer, output, before_rectifier, seed, strict, batch_size: As for
-            `explain`.
+        model, rule, of, layer, output, before_rectifier, seed, strict, batch_size: As
+            for `explain`.
         image_shape: `(height, width, channels)`. None: the model's input shape.
 
     Attributes:
@@ -148,6 +157,7 @@ class Explainer:
         model: keras.Model,
         rule: str | Rule = "guided",
         *,
+        of: str | int | None = None,
         layer: str | None = None,
         output: str | int | None = None,
         before_rectifier: bool = False,
@@ -178,7 +188,8 @@ class Explainer:
         self.seed = seed
         self.strict = strict
         self.batch_size = batch_size
-        self.image_shape = _image_shape(model, image_shape)
+        self._inputs = Inputs(model, of)
+        self.image_shape = self._inputs.image_shape(image_shape)
         self.audit: Audit
         self.neurons: tuple[int, ...]
         self._sound = False  # until all layers have been looked at
@@ -194,13 +205,14 @@ class Explainer:
                 tf.TensorSpec((n,), tf.int32, "channel"),
                 tf.TensorSpec((n,), tf.int32, "position"),
                 tf.TensorSpec((), tf.float32, "scale"),
+                *self._inputs.held,
             ],
             autograph=False,
         ).get_concrete_function()
 
     def __call__(
         self,
-        images: np.ndarray,
+        images: Given,
         *,
         channel: Channels = None,
         position: Positions = "max",
@@ -211,7 +223,7 @@ class Explainer:
             images, channel=channel, position=position, target=target
         )[0]
 
-    def locate(self, images: np.ndarray, **neuron) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, images: Given, **neuron) -> tuple[np.ndarray, np.ndarray]:
         """Which neurons the same arguments explain, and what they say.
 
         Returns:
@@ -224,14 +236,14 @@ class Explainer:
 
     def explained(
         self,
-        images: np.ndarray,
+        images: Given,
         *,
         channel: Channels = None,
         position: Positions = "max",
         target: Channels = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both in one pass: the maps, and what `locate` says of their neurons."""
-        images = _check_images(images, self.model)
+        images, held = self._inputs.split(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
                 f"`images` should be of shape (n, {str(self.image_shape)[1:]}. "
@@ -256,21 +268,21 @@ class Explainer:
         size = fixed or self.batch_size
         for start in range(0, len(images), size):
             batch = slice(start, start + size)
-            given = [images[batch], channel[batch], position[batch]]
+            given = [x[batch] for x in (images, channel, position, *held)]
             count = len(given[0])
             if fixed and count < fixed:  # the last image again and again
                 given = [np.take(a, range(fixed), 0, mode="clip") for a in given]
             if not self._sound:
-                first = tf.constant(given[0][: fixed or 1])
-                check_finite(self.model, _like_inputs_of(self.model, first))
+                self._check_finite(given, fixed or 1)
                 self._sound = True
             for scale in self._scales:
-                found = self._traced(*map(tf.constant, (*given, np.float32(scale))))
+                parts = (*given[:3], np.float32(scale), *given[3:])
+                found = self._traced(*map(tf.constant, parts))
                 found = [part[:count].numpy() for part in found]
                 if all(np.isfinite(found[i]).all() for i in (0, 2)):
                     break
             else:
-                check_finite(self.model, _like_inputs_of(self.model, given[0]))
+                self._check_finite(given, count)
                 raise ValueError(
                     f"Maps of {self.model.name} are not finite, though its layers' "
                     "outputs are: its gradients are too large."
@@ -279,9 +291,13 @@ class Explainer:
         index = np.stack(np.unravel_index(index, self.neurons), axis=-1)
         return maps, index, activation
 
-    def _trace(self, images, channel, position, scale):
+    def _check_finite(self, given, count) -> None:
+        images, _, _, *held = (tf.constant(x[:count]) for x in given)
+        check_finite(self.model, self._inputs.join(images, held))
+
+    def _trace(self, images, channel, position, scale, *held):
         for joins in (False, True):
-            calls, output = self._call(images, overrides(self.rule, joins))
+            calls, output = self._call(images, held, overrides(self.rule, joins))
             units = rectifier_search.find(images)
             if not overrides(self.rule) or not rectifier_search.joined(
                 units, images.graph
@@ -308,7 +324,7 @@ class Explainer:
         self.audit = inspect(images, neurons, self.rule, made_by)
         if not self.audit.rectifiers and not self.audit.untouched:
             self._check_rectified(images, output, made_by)
-        self._check_untouched()
+        self._check_untouched(neurons)
 
         mask = one_hot(neurons, channel, position)
         seeds = mask * neurons if self.seed == "activation" else mask
@@ -322,28 +338,34 @@ class Explainer:
         activation = tf.reduce_sum(spoken, axis=1)
         return maps / scale, tf.argmax(chosen, axis=1), activation
 
-    def _call(self, images, gradients):
+    def _call(self, images, held, gradients):
         try:
-            return self._call_with(images, gradients, inlined_functions())
+            return self._call_with(images, held, gradients, inlined_functions())
         except (tf.errors.OperatorNotAllowedInGraphError, TypeError):
             # A function with loops over tensors runs as TensorFlow made it. No rule
             # reaches into it; the audit lists it.
-            return self._call_with(images, gradients, contextlib.nullcontext())
+            return self._call_with(images, held, gradients, contextlib.nullcontext())
 
-    def _call_with(self, images, gradients, functions):
+    def _call_with(self, images, held, gradients, functions):
         with (
             observed(self.model) as calls,
             functions,
             keras.StatelessScope(),  # nothing the call computes stays in the model
             images.graph.gradient_override_map(gradients),
         ):
-            output = self.model(_like_inputs_of(self.model, images), training=False)
+            output = self.model(self._inputs.join(images, held), training=False)
         return calls, output
 
-    def _check_untouched(self) -> None:
+    def _check_untouched(self, neurons) -> None:
         if not overrides(self.rule) or not self.strict or not self.audit.untouched:
             return  # plain gradients say something of everything
         names = self.audit.untouched
+        if self.layer is not None and final(neurons).type in HEADS:
+            raise ValueError(
+                f"{place(self.layer)} ends in {names[-1]}. For a class of the model "
+                "leave `layer` out and use `target`, of several outputs `output`: the "
+                "neuron is then what goes into it."
+            )
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise ValueError(
             "Use the rule 'backprop', or pass `strict=False` for the plain gradient, "
@@ -359,75 +381,3 @@ class Explainer:
                 f"{self.model.name} has no rectifier, so that the rule "
                 f"{self.rule.name} would be plain backprop. Use the rule 'backprop'."
             )
-
-
-def _like_inputs_of(model: keras.Model, images: tf.Tensor) -> object:
-    """The images as the model takes them: alone, in a list or in a dict."""
-    return tf.nest.map_structure(lambda _: images, getattr(model, "input", images))
-
-
-def _check_images(images: np.ndarray, model: keras.Model) -> np.ndarray:
-    images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            "`images` should be floating point, preprocessed as for the model. "
-            f"Received: dtype={images.dtype}"
-        )
-    inputs = getattr(model, "inputs", None)
-    rank = len(inputs[0].shape) if inputs else 4
-    if rank > 2 and images.ndim != rank:  # a model of no images is refused itself
-        hint = " One image is images[None]." if images.ndim == rank - 1 else ""
-        axes = {3: "steps", 4: "height, width"}.get(rank, "depth, height, width")
-        raise ValueError(
-            f"`images` should be of shape (n, {axes}, channels)."
-            f"{hint} Received: {images.shape}"
-        )
-    images = images.astype(np.float32, copy=False)
-    if not np.isfinite(images).all():
-        bad = np.flatnonzero([not np.isfinite(image).all() for image in images])
-        raise ValueError(
-            "`images` should be finite. Received: NaN or infinity in image "
-            f"{bad[0]} ({len(bad)} of {len(images)} images)"
-        )
-    return images
-
-
-def _image_shape(
-    model: keras.Model, image_shape: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    """The shape to trace with: the one that was asked for, if it fits the model's."""
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` should be a Keras model. Received: {model!r}")
-    if not model.built:
-        raise ValueError(
-            f"{model.name} has no weights yet: build it, or call it on images, first."
-        )
-    inputs = getattr(model, "inputs", None)  # a subclassed model has none
-    if inputs and len(inputs) > 1:
-        raise ValueError(
-            "`model` should have one input: hold the others in a layer that calls the "
-            f"model. Received: {model.name} with {len(inputs)} inputs"
-        )
-    if inputs and not tf.as_dtype(inputs[0].dtype).is_floating:
-        raise ValueError(
-            f"{model.name} takes images of dtype {inputs[0].dtype}, through which no "
-            "gradient passes: call its layers on a floating-point input."
-        )
-    rank = 4 if image_shape is None else len(image_shape) + 1
-    own = tuple(inputs[0].shape) if inputs else (None,) * rank
-    if len(own) < 3:
-        raise ValueError(
-            "`model` should take images (n, height, width, channels), or signals and "
-            f"volumes likewise. Received: {model.name} with input shape {own}"
-        )
-    shape = tuple(own[1:] if image_shape is None else image_shape)
-    if None in shape or len(shape) != len(own) - 1:
-        raise ValueError(
-            f"{model.name} takes images of any size: give `image_shape` as (height, "
-            f"width, channels). Received: image_shape={image_shape}"
-        )
-    if any(n not in (None, m) for n, m in zip(own[1:], shape, strict=True)):
-        raise ValueError(
-            f"{model.name} takes images of shape {own[1:]}. Received: {shape}"
-        )
-    return tuple(int(n) for n in shape if n is not None)

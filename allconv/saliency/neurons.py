@@ -15,6 +15,7 @@ from allconv.saliency import addresses, rectifier_search
 # Of the neurons that are explained, one for all images or one for each.
 Channels = int | Sequence[int] | np.ndarray | None
 Positions = str | tuple[int, int] | Sequence[tuple[int, int]] | np.ndarray
+HEADS = ("Softmax", "LogSoftmax", "Sigmoid")  # of scores, which go into them
 _STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
 
 
@@ -162,7 +163,7 @@ def one_output(model: keras.Model, outputs: object, which: str | int | None):
 def logits(output: tf.Tensor) -> tf.Tensor:
     """The input of the softmax or sigmoid at a model's end; else the output itself."""
     end = final(output)
-    if end.type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+    if end.type not in HEADS:
         return output
     # What stands behind it, such as Flatten, numbers the neurons: it is kept.
     tensor, behind = output, []

@@ -6,14 +6,15 @@ once, whatever the number of calls and classes and the size of the last batch.
 
     python -m experiments.benchmarks.saliency                about 5 minutes on 2 cores
     python -m experiments.benchmarks.saliency --images 64 --rounds 2       1 minute
+    python -m experiments.benchmarks.saliency --network resnet50 --images 16
 
 The methods take turns in each round, so that a machine that slows down slows down all
 of them; the ratios are medians over rounds. Memory is the growth of a fresh process's
 peak over its size before the first explanation. Other libraries (tf-keras-vis, Xplique,
 captum) are measured where they are installed: none of them is needed by this project.
-All maps are of the same classes. 'agrees' is the correlation with the explicit reverse
-pass of `reverse_pass` on two images; the plain gradient is another map, and does
-not. On two shared cores: speed 0.99, memory 0.92; tf-keras-vis 0.59 and 2.25, Xplique
+All maps are of the same classes. 'agrees' is the correlation with an eager tape through
+the network with each rectifier swapped, on two images; the plain gradient is another
+map, and does not. On two shared cores: speed 0.99, memory 0.92; tf-keras-vis 0.59 and 2.25, Xplique
 0.98 and 1.09.
 """
 
@@ -24,42 +25,54 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-BATCH = 64
-CLASSES = 10
+
+class Subject(NamedTuple):
+    """A network: side of its images, number of classes, images in a batch."""
+
+    name: str
+    size: int
+    classes: int
+    batch: int
+
+    def inputs(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Random images and classes: the cost does not depend on what they show."""
+        rng = np.random.default_rng(0)
+        images = rng.normal(size=(n, self.size, self.size, 3)).astype(np.float32)
+        return images, rng.integers(self.classes, size=n)
+
+    def network(self, head: str | None):
+        import keras
+
+        from allconv.networks import all_cnn
+
+        keras.utils.set_random_seed(0)
+        if self.name == "resnet50":
+            return keras.applications.ResNet50(weights=None, classifier_activation=head)
+        return all_cnn.build(self.name, classifier_activation=head)
+
+    def batches(self, n: int) -> list[slice]:
+        return [slice(start, start + self.batch) for start in range(0, n, self.batch)]
 
 
-def inputs(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images and classes: the cost does not depend on what they show."""
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(n, 32, 32, 3)).astype(np.float32)
-    return images, rng.integers(CLASSES, size=n)
+SUBJECTS = {
+    "all_cnn_c": Subject("all_cnn_c", 32, 10, 64),
+    "resnet50": Subject("resnet50", 224, 1000, 8),
+}
 
 
-def network(head: str | None):
-    import keras
-
-    from allconv.networks import all_cnn
-
-    keras.utils.set_random_seed(0)
-    return all_cnn.build("all_cnn_c", classifier_activation=head)
-
-
-def batches(n: int) -> list[slice]:
-    return [slice(start, start + BATCH) for start in range(0, n, BATCH)]
-
-
-def gradient() -> Callable:
+def gradient(subject: Subject) -> Callable:
     """The plain gradient of the logit, compiled: what no rule can be faster than."""
     import tensorflow as tf
 
-    model = network(None)
+    model = subject.network(None)
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, 32, 32, 3), tf.float32),
+            tf.TensorSpec((None, subject.size, subject.size, 3), tf.float32),
             tf.TensorSpec((None,), tf.int64),
         ]
     )
@@ -71,20 +84,24 @@ def gradient() -> Callable:
         return tape.gradient(score, images)
 
     def run(images, classes):
-        parts = [differentiate(images[b], classes[b]) for b in batches(len(images))]
+        parts = [
+            differentiate(images[b], classes[b]) for b in subject.batches(len(images))
+        ]
         return np.concatenate([part.numpy() for part in parts])
 
     return run
 
 
-def ours() -> Callable:
+def ours(subject: Subject) -> Callable:
     from allconv.saliency.explainer import Explainer
 
-    explainer = Explainer(network("softmax"), "guided", batch_size=BATCH)
+    explainer = Explainer(
+        subject.network("softmax"), "guided", batch_size=subject.batch
+    )
     return lambda images, classes: explainer(images, target=classes)
 
 
-def tf_keras_vis() -> Callable:
+def tf_keras_vis(subject: Subject) -> Callable:
     from tf_keras_vis.saliency import Saliency
     from tf_keras_vis.utils.model_modifiers import (
         GuidedBackpropagation,
@@ -93,7 +110,8 @@ def tf_keras_vis() -> Callable:
     from tf_keras_vis.utils.scores import CategoricalScore
 
     saliency = Saliency(
-        network("softmax"), model_modifier=[ReplaceToLinear(), GuidedBackpropagation()]
+        subject.network("softmax"),
+        model_modifier=[ReplaceToLinear(), GuidedBackpropagation()],
     )
 
     def run(images, classes):
@@ -106,28 +124,32 @@ def tf_keras_vis() -> Callable:
                     gradient_modifier=None,
                     normalize_map=False,
                 )
-                for b in batches(len(images))
+                for b in subject.batches(len(images))
             ]
         )
 
     return run
 
 
-def xplique() -> Callable:
+def xplique(subject: Subject) -> Callable:
     from xplique.attributions import GuidedBackprop
 
-    explainer = GuidedBackprop(network(None), batch_size=BATCH, reducer=None)
-    one_hot = np.eye(CLASSES, dtype=np.float32)
+    explainer = GuidedBackprop(
+        subject.network(None), batch_size=subject.batch, reducer=None
+    )
+    one_hot = np.eye(subject.classes, dtype=np.float32)
     return lambda images, classes: np.asarray(
         explainer.explain(images, one_hot[classes])
     )
 
 
-def captum() -> Callable:
+def captum(subject: Subject) -> Callable:
     import torch
     from captum.attr import GuidedBackprop
 
-    model = network("softmax")
+    if subject.name != "all_cnn_c":
+        raise ImportError("only All-CNN-C is carried over to PyTorch")
+    model = subject.network("softmax")
     modules: list = []
     for layer in model.layers:
         if hasattr(layer, "kernel"):
@@ -148,7 +170,7 @@ def captum() -> Callable:
             guided.attribute(
                 pixels[b].requires_grad_(), target=torch.from_numpy(classes[b])
             )
-            for b in batches(len(images))
+            for b in subject.batches(len(images))
         ]
         return torch.cat(parts).detach().numpy().transpose(0, 2, 3, 1)
 
@@ -164,11 +186,11 @@ METHODS = {
 }
 
 
-def traces() -> int:
-    """How often All-CNN-C is traced by calls of many classes and batch sizes."""
+def traces(subject: Subject) -> int:
+    """How often a network is traced by calls of many classes and batch sizes."""
     from allconv.saliency.explainer import Explainer
 
-    model = network("softmax")
+    model = subject.network("softmax")
     count, call = 0, model.call
 
     def counted(*args, **kwargs):
@@ -179,32 +201,32 @@ def traces() -> int:
     vars(model)["call"] = counted
     explainer = Explainer(model, "guided", batch_size=4)
     for n in (1, 3, 4, 5, 9):
-        images, classes = inputs(n)
+        images, classes = subject.inputs(n)
         explainer(images, target=classes)
         explainer(images)
     return count
 
 
-def memory(name: str, n: int) -> float | None:
+def memory(name: str, subject: Subject, n: int) -> float | None:
     """Growth of this process's peak memory by one explanation, in MiB."""
     try:
-        run = METHODS[name]()
+        run = METHODS[name](subject)
     except ImportError:
         return None
-    images, classes = inputs(n)
+    images, classes = subject.inputs(n)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run(images, classes)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
-def memory_of(name: str, n: int) -> float | None:
+def memory_of(name: str, subject: Subject, n: int) -> float | None:
     """The same, in a process of its own.
 
     A new process starts with the peak of its parent, which is why this comes first.
     """
     command = [sys.executable, "-m", "experiments.benchmarks.saliency"]
     done = subprocess.run(
-        [*command, "--memory-of", name, "--images", str(n)],
+        [*command, "--memory-of", name, "--images", str(n), "--network", subject.name],
         capture_output=True,
         text=True,
         check=True,
@@ -212,27 +234,42 @@ def memory_of(name: str, n: int) -> float | None:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(n: int, rounds: int) -> list[dict]:
+def by_swapping(subject: Subject, images: np.ndarray, classes: np.ndarray):
+    """Guided backprop by an eager tape: each layer's rectifier is another function."""
+    import keras
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def guided(x):
+        return tf.nn.relu(x), lambda up: tf.nn.relu(up) * tf.cast(x > 0, x.dtype)
+
+    model = subject.network(None)
+    for layer in model.layers:
+        if getattr(layer, "activation", None) is keras.activations.relu:
+            layer.activation = guided
+    x = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = tf.gather(model(x, training=False), classes, batch_dims=1)
+    return tape.gradient(score, x).numpy()
+
+
+def measure(subject: Subject, n: int, rounds: int) -> list[dict]:
     """One row per method that is installed."""
-    grown = {name: memory_of(name, n) or 0.0 for name in METHODS}  # 0: not there
+    grown = {name: memory_of(name, subject, n) or 0.0 for name in METHODS}
 
-    from allconv.saliency import reverse_pass
-
-    images, classes = inputs(n)
+    images, classes = subject.inputs(n)
     few, their = images[:2], classes[:2]
-    expected = [
-        reverse_pass.reverse(network("softmax"), few[i : i + 1], "guided", channel=c)[0]
-        for i, c in enumerate(their)
-    ]
+    expected = by_swapping(subject, few, their)
     runs, rows = {}, {}
     for name, prepare in METHODS.items():
         try:
-            run = prepare()
+            run = prepare(subject)
         except ImportError as error:
             print(f"{name}: skipped, {error}", flush=True)
             continue
         maps = run(few, their)  # and everything that happens only once
-        run(images[:BATCH], classes[:BATCH])
+        run(images[: subject.batch], classes[: subject.batch])
         runs[name] = run
         rows[name] = {
             "method": name,
@@ -255,22 +292,27 @@ def measure(n: int, rounds: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=SUBJECTS, default="all_cnn_c")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-of", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    subject = SUBJECTS[arguments.network]
     if arguments.memory_of:
-        print(json.dumps(memory(arguments.memory_of, arguments.images)))
+        print(json.dumps(memory(arguments.memory_of, subject, arguments.images)))
         return
-    rows = measure(arguments.images, arguments.rounds)
-    print(f"{arguments.images} images, batches of {BATCH}, {arguments.rounds} rounds")
+    rows = measure(subject, arguments.images, arguments.rounds)
+    print(
+        f"{subject.name}, {arguments.images} images, batches of {subject.batch}, "
+        f"{arguments.rounds} rounds"
+    )
     print(f"{'':14}{'images/s':>10}{'speed':>8}{'MiB':>8}{'memory':>8}{'agrees':>9}")
     for row in rows:
         print(
             f"{row['method']:14}{row['images/s']:10.1f}{row['speed']:8.2f}"
             f"{row['MiB']:8.0f}{row['memory']:8.2f}{row['agrees']:9.5f}"
         )
-    print(f"traces of allconv for 10 calls and 5 batch sizes: {traces()}")
+    print(f"traces of allconv for 10 calls and 5 batch sizes: {traces(subject)}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from matplotlib import image as png
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from allconv.figures.grid import BEYOND
 from allconv.figures.maps import (
-    BEYOND,
     SHARES,
     filters,
     rule_comparison,
@@ -255,6 +255,20 @@ def test_a_map_of_zeros_is_grey(images):
     figure, limits = rule_comparison(images, {"dead": np.zeros(images.shape)})
     assert np.all(limits == 0)
     assert np.all(tile(figure, 0, 1, 8) == 0.5)
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written.count("all 0") == len(images)
+
+
+def test_a_map_that_is_nowhere_positive_says_so(images):
+    maps = np.stack([noise(8, 8, 3)] * len(images))
+    maps[1] = -np.abs(maps[1])
+    figure, _ = rule_comparison(images, {"map": maps, "same": np.abs(maps)})
+    (mark,) = [t for t in figure.axes[0].texts if t.get_text() == "none > 0"]
+    grid = figure.axes[0].images[0].get_array()
+    x, y = mark.xy
+    column, row = x / grid.shape[1], y / grid.shape[0]
+    assert 1 / 3 < column < 2 / 3  # of the image and two maps, the first
+    assert 1 / len(images) < row <= 2 / len(images)
 
 
 def test_figures_are_written_without_pyplot():

@@ -67,7 +67,8 @@ def test_builders_load_files(saved):
 def test_builders_load_keras_files(saved, tmp_path):
     _, model, *_ = saved
     model.save_weights(tmp_path / "net.weights.h5")
-    loaded = all_cnn.StridedCNNA(weights=tmp_path / "net.weights.h5")
+    with pytest.warns(UserWarning, match=r"net.weights.h5 does not say which network"):
+        loaded = all_cnn.StridedCNNA(weights=tmp_path / "net.weights.h5")
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
 
 

@@ -234,7 +234,8 @@ def test_the_short_presets_are_the_variants():
 def test_weights_without_a_top(tmp_path):
     path = tmp_path / "zf.weights.h5"
     zfnet.ZFNet32(include_top=False).save_weights(path)
-    model = zfnet.ZFNet32(include_top=False, weights=path, pooling="max", name="zf")
+    with pytest.warns(UserWarning, match="does not say which network"):
+        model = zfnet.ZFNet32(include_top=False, weights=path, pooling="max", name="zf")
     assert model.output.shape == (None, 64)
     assert model.name == "zf"
     assert zfnet.ZFNet32(include_top=False).output.shape == (None, 3, 3, 64)

@@ -6,6 +6,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from matplotlib import image as pictures
 
 from allconv import __main__ as cli
@@ -278,7 +279,8 @@ def test_grey_models_and_h5_files(capsys, files, tmp_path):
             *(capsys, files[2], "--model", tmp_path / f"grey.{suffix}"),
             *("--white", 1, "-o", tmp_path / suffix),
         )
-        assert (status, err) == (0, "")
+        assert (status, err.count("\n")) == (0, 1)
+        assert "change little with the class" in err
         assert np.load(tmp_path / f"{suffix}.npz")["map"].shape == (16, 16, 1)
     tiny(channels=4).save(tmp_path / "four.keras")
     tiny().save_weights(tmp_path / "net.weights.h5")
@@ -318,3 +320,110 @@ def test_an_empty_map_says_why(capsys, files, tmp_path):
     status, _, err = call(capsys, files[2], *which, *out)
     assert status == 0
     assert "at its rectifier's ceiling" in err
+
+
+def test_of_a_guided_map_of_a_class_it_is_told_that_it_may_not_know_the_class(
+    capsys, files, tmp_path
+):
+    which = (files[2], "--model", files[1], "--white", 1, "-o", tmp_path / "map")
+    for more, told in (
+        ((), 1),
+        (("--rule", "backprop"), 0),
+        (("--layer", "conv"), 0),
+    ):
+        status, _, err = call(capsys, *which, *more)
+        assert (status, err.count("change little with the class")) == (0, told)
+
+
+def test_a_head_is_named_and_several_inputs_are_for_python(capsys, files, tmp_path):
+    base = tiny()
+    heads = [keras.layers.Dense(2, name=name)(base.output) for name in ("a", "b")]
+    keras.Model(base.inputs, heads).save(tmp_path / "heads.keras")
+    which = (files[2], "--model", tmp_path / "heads.keras", "--white", 1)
+    out = ("--rule", "backprop", "-o", tmp_path / "map")
+    found = {}
+    for head in ("a", "b", "1"):
+        assert call(capsys, *which, "--head", head, "--target", 1, *out)[0] == 0
+        found[head] = np.load(tmp_path / "map.npz")["map_at_inputs"]
+    np.testing.assert_array_equal(found["1"], found["b"])
+    assert not np.array_equal(found["a"], found["b"])
+    status, _, err = call(capsys, *which, *out)
+    assert status == 2
+    assert "`output` should be one of 'a', 'b', 0, 1" in err
+    both = [keras.Input((16, 16, 3)), keras.Input((2,))]
+    joined = keras.layers.Concatenate()([base(both[0]), both[1]])
+    keras.Model(both, joined).save(tmp_path / "two.keras")
+    two = (files[2], "--model", tmp_path / "two.keras", "--white", 1)
+    status, _, err = call(capsys, *two, *out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "takes 2 inputs: explain it from Python" in err
+
+
+WORDS = {
+    "--rule": ["backprop", "guided", "lrp"],
+    "--layer": ["conv", "tiny", "conv#0", "conv#1", "#", "", "\n"],
+    "--channel": ["0", "3", "4", "-1", "1.5"],
+    "--position": [("0", "0"), ("13", "13"), ("14", "0"), ("-1", "2"), ("a", "b")],
+    "--target": ["0", "9", "-2"],
+    "--head": ["0", "7", "conv"],
+    "--white": ["1", "255", "0", "-1", "nan", "inf", "x"],
+    "--preprocess": ["tf", "caffe", "white:2", "white:", "fast"],
+    "--fit": ["crop", "pad", "stretch", "fill"],
+    "--before-rectifier": [()],
+    "--weights": ["gone.h5"],
+    "--dataset": ["shapes", "gone"],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@seed(26)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_any_words_give_the_map_that_python_gives_or_a_line(
+    capsys, files, tmp_path, data
+):
+    _, model, image = files
+    chosen = data.draw(st.sets(st.sampled_from(sorted(WORDS)), max_size=4))
+    words, drawn = [], {}
+    for option in sorted(chosen):
+        drawn[option] = data.draw(st.sampled_from(WORDS[option]))
+        values = drawn[option]
+        words += [option, *((values,) if isinstance(values, str) else values)]
+    where = data.draw(st.sampled_from([image, model, tmp_path, "gone.png", "999"]))
+    try:
+        status, out, err = call(
+            capsys, where, "--model", model, *words, "-o", tmp_path / "map"
+        )
+    except SystemExit:  # argparse's own answer
+        assert "usage:" in capsys.readouterr().err
+        return
+    assert all(line.startswith("allconv: ") for line in err.splitlines())
+    assert "Traceback" not in err
+    assert "--traceback" not in err  # of what was not foreseen
+    if status == 2:
+        assert (out, err.count("\n")) == ("", 1)
+        return
+    assert status == 0
+    arrays = np.load(tmp_path / "map.npz")
+    own = keras.models.load_model(model)
+    way = drawn.get("--preprocess", f"white:{drawn.get('--white')}")
+    neuron = {
+        "layer": drawn.get("--layer"),
+        "channel": int(drawn["--channel"]) if "--channel" in drawn else None,
+        "target": int(drawn["--target"]) if "--target" in drawn else None,
+        "output": int(drawn["--head"]) if "--head" in drawn else None,
+        "before_rectifier": "--before-rectifier" in drawn,
+    }
+    if "--position" in drawn:
+        neuron["position"] = tuple(map(int, drawn["--position"]))
+    expected = explainer.explain(
+        own,
+        inputs.parse(way)[0](arrays["image"][None]),
+        drawn.get("--rule", "guided"),
+        **neuron,
+    )
+    np.testing.assert_allclose(arrays["map_at_inputs"], expected[0], rtol=1e-5)

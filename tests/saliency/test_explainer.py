@@ -364,7 +364,7 @@ def test_bad_models():
     with pytest.raises(ValueError, match="has no weights yet"):
         explain(Counting(), images())
     two = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
-    with pytest.raises(ValueError, match=r"one input: .* Received: .* with 2 inputs"):
+    with pytest.raises(ValueError, match=r"`of` should be one of .* 2 inputs"):
         explain(keras.Model(two, layers.add(two)), images())
     with pytest.raises(ValueError, match="should take images"):
         explain(keras.Sequential([keras.Input((4,)), layers.Dense(2)]), images())

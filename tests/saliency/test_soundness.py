@@ -287,6 +287,10 @@ def test_one_of_several_outputs_is_explained_at_its_logit(pack):
         explain(model, X)
     with pytest.raises(ValueError, match="Received: output='age'"):
         explain(model, X, output="age")
+    for name in heads:
+        way_out = f"The layer '{name}' ends in {name} .* leave `layer` out and use"
+        with pytest.raises(ValueError, match=way_out):
+            explain(model, X, layer=name)
 
 
 def test_functions_with_loops_are_explained_by_their_gradient():
