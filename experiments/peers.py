@@ -1,6 +1,6 @@
 """What other libraries do with the same rectifiers: the rule, a refusal, or neither.
 
-Question: six networks of two rectifiers compute the same kind of thing and differ in
+Question: seven networks of two rectifiers compute the same kind of thing and differ in
 how the rectifiers are written. Which libraries' guided backprop is guided backprop?
 The right map is computed here from matrices, in float64, by no library at all.
 
@@ -33,7 +33,8 @@ KINDS = {
     "nested": "a layer in a model within the model",
     "functional": "a function between layers",
     "capped": "ReLU6, some units above 6",
-    "leaky": "leaky, slope 0.2",
+    "leaky": "a leaky layer, slope 0.2",
+    "sloped": "the same slope as an argument of Keras' ReLU",
 }
 SIZE, CHANNELS, FILTERS, CLASSES, TARGET = 7, 2, (4, 5), 3, 1
 SLOPE, CAP = 0.2, 6.0
@@ -49,8 +50,9 @@ def weights() -> list[np.ndarray]:
     """Two kernels 3 x 3 and a dense one, with biases, in Keras' order."""
     rng, found, depth = np.random.default_rng(0), [], CHANNELS
     for filters in FILTERS:
-        # Large enough for some units of both layers to be above 6, and some below 0.
-        found += [rng.normal(size=(3, 3, depth, filters)), rng.normal(size=filters)]
+        # For some units of both layers to be above 6, some below 0, more in between.
+        kernel = rng.normal(size=(3, 3, depth, filters)) * 3 / np.sqrt(9 * depth)
+        found += [kernel, rng.normal(size=filters) + 1]
         depth = filters
     return [*found, rng.normal(size=(depth, CLASSES)), rng.normal(size=CLASSES)]
 
@@ -66,7 +68,10 @@ def matrix(kernel: np.ndarray, size: int) -> np.ndarray:
 
 def expected(kind: str, guided: bool) -> np.ndarray:
     """The map of the class `TARGET`: guided backprop, or the plain gradient."""
-    low, high = SLOPE if kind == "leaky" else 0, CAP if kind == "capped" else np.inf
+    low, high = (
+        SLOPE if kind in ("leaky", "sloped") else 0,
+        CAP if kind == "capped" else np.inf,
+    )
     k1, b1, k2, b2, k3, _ = weights()
     layers, size, slopes = [], SIZE, []
     values = image().reshape(-1)
@@ -96,6 +101,7 @@ def keras_model(kind: str):
         "nested": layers.ReLU,
         "capped": functools.partial(layers.ReLU, max_value=CAP),
         "leaky": functools.partial(layers.LeakyReLU, negative_slope=SLOPE),
+        "sloped": functools.partial(layers.ReLU, negative_slope=SLOPE),
         "functional": lambda: keras.ops.relu,
         "fused": lambda: lambda x: x,
     }[kind]
@@ -252,8 +258,8 @@ LIBRARIES: dict[str, tuple[str, str, Callable]] = {
 def verdict(name: str, kind: str) -> str:
     """What a library does with a kind of rectifier, in words."""
     framework, _, prepare = LIBRARIES[name]
-    if framework == "PyTorch" and kind == "fused":
-        return "–"  # PyTorch's convolutions have no activations
+    if framework == "PyTorch" and kind in ("fused", "sloped"):
+        return "–"  # PyTorch's convolutions have no activations, its ReLU no slope
     own = keras_model if framework == "Keras" else torch_model
     given = image() if framework == "Keras" else _pixels()
     at_first = own(kind)(given if framework != "Keras" else given.astype("float32"))
@@ -288,7 +294,7 @@ def _same(found: np.ndarray, wanted: np.ndarray) -> bool:
 
 def answers() -> dict[str, dict]:
     """What the libraries of this interpreter do: `{name: {version, kind: verdict}}`."""
-    found = {}
+    found: dict[str, dict] = {}
     for name, (_, module, _) in LIBRARIES.items():
         try:
             importlib.import_module(module)
@@ -335,7 +341,7 @@ def main() -> None:
     if arguments.answers:
         print(json.dumps(answers()))
         return
-    found = {}
+    found: dict[str, dict] = {}
     for interpreter in (*arguments.python, sys.executable):
         found |= asked(interpreter)
     made = table(found)

@@ -44,7 +44,7 @@ def explain(arguments: argparse.Namespace) -> None:
         settings | {"preprocess": said},
         before_rectifier=arguments.before_rectifier,
         layer=arguments.layer,
-        output=_number(arguments.head),
+        head=_number(arguments.head),
         channel=arguments.channel,
         position=tuple(arguments.position) if arguments.position else None,
         target=arguments.target,

@@ -150,8 +150,8 @@ def write(
         rule: One of `rules.RULES`.
         settings: What to keep besides: the model's and the image's names.
         before_rectifier: As for `saliency.explain`.
-        **neuron: layer, output, channel, position, target: as for
-            `saliency.explain`.
+        **neuron: layer, channel, position, target: as for `saliency.explain`; head: of
+            several outputs, as `output` there.
 
     Returns:
         The three paths, and what to tell of a map that is not as one expects.
@@ -162,7 +162,7 @@ def write(
     written = paths(output)
     neuron = {k: v for k, v in neuron.items() if v is not None}
     address = dict(neuron)
-    layer, head = address.pop("layer", None), address.pop("output", None)
+    layer, head = address.pop("layer", None), address.pop("head", None)
     explainer = Explainer(
         model,
         rule,

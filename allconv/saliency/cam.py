@@ -34,7 +34,7 @@ from allconv.saliency.neurons import (
     one_output,
     place,
 )
-from allconv.saliency.soundness import check_channels_last, check_weights
+from allconv.saliency.soundness import check_channels_last, check_finite
 
 
 def class_activation_map(
@@ -42,6 +42,7 @@ def class_activation_map(
     images: Given,
     *,
     of: str | int | None = None,
+    output: str | int | None = None,
     layer: str | None = None,
     target: int | Sequence[int] | None = None,
     batch_size: int = 64,
@@ -51,11 +52,12 @@ def class_activation_map(
     Args:
         model: A Keras model that averages its maps and ends in class scores, or in a
             softmax or sigmoid of them.
-        images, of: As for `saliency.explain`: with several inputs all of them, and
-            which one holds the images.
+        images, of, output: As for `saliency.explain`: with several inputs all of them,
+            and which one holds the images; one of several outputs.
         layer: Address of the layer whose maps are averaged, as for `saliency.explain`.
             None: what the last `GlobalAveragePooling2D` averages.
-        target: The class, one for all or one per image; None: the predicted one.
+        target: The class, one for all or one per image; None: the predicted one. Of a
+            single output, as for `saliency.explain`, class 1 is the output itself.
         batch_size: Images at a time.
 
     Returns:
@@ -66,7 +68,7 @@ def class_activation_map(
         ValueError: If an argument is none of these, or positions do not count alike:
             there is more than an average above the layer.
     """
-    features, gradient = _read(model, images, of, layer, target, batch_size)
+    features, gradient = _read(model, images, of, output, layer, target, batch_size)
     weight = gradient.mean((1, 2), keepdims=True)
     if not np.allclose(gradient, weight, rtol=1e-3, atol=1e-6 * np.abs(weight).max()):
         raise ValueError(
@@ -83,6 +85,7 @@ def grad_cam(
     layer: str,
     *,
     of: str | int | None = None,
+    output: str | int | None = None,
     target: int | Sequence[int] | None = None,
     rectify: bool = True,
     batch_size: int = 64,
@@ -92,7 +95,7 @@ def grad_cam(
     Args:
         model: A Keras model that ends in class scores, or in a softmax or sigmoid of
             them: the score is what goes into that.
-        images, of, target, batch_size: As for `class_activation_map`.
+        images, of, output, target, batch_size: As for `class_activation_map`.
         layer: Address of a layer with maps.
         rectify: Whether to keep positive values only, as published.
 
@@ -102,7 +105,7 @@ def grad_cam(
     Raises:
         ValueError: If an argument is none of these.
     """
-    features, gradient = _read(model, images, of, layer, target, batch_size)
+    features, gradient = _read(model, images, of, output, layer, target, batch_size)
     maps = (gradient.mean((1, 2), keepdims=True) * features).sum(-1)
     return np.maximum(maps, 0) if rectify else maps
 
@@ -113,6 +116,7 @@ def guided_grad_cam(
     layer: str,
     *,
     of: str | int | None = None,
+    output: str | int | None = None,
     target: int | Sequence[int] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
@@ -123,7 +127,8 @@ def guided_grad_cam(
     Returns:
         float32 array shaped as `images`. It has the class from Grad-CAM alone.
     """
-    how: dict[str, Any] = {"of": of, "target": target, "batch_size": batch_size}
+    how: dict[str, Any] = {"of": of, "output": output, "target": target}
+    how["batch_size"] = batch_size
     maps = grad_cam(model, images, layer, **how)
     guided = guided_backprop(model, images, **how)
     return guided * enlarge(maps, guided.shape[1:3])[..., None]
@@ -139,7 +144,7 @@ def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _read(
-    model, images, of, layer, target, batch_size
+    model, images, of, output, layer, target, batch_size
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of the layer, and the gradient of each image's class score there."""
     if batch_size < 1:
@@ -152,7 +157,7 @@ def _read(
     if not len(images):
         raise ValueError(f"There is no image. Received: shape={images.shape}")
     check_channels_last(model)
-    check_weights(model)
+    check_finite(model, inputs.join(*_first(images, held)))
 
     @tf.function(
         input_signature=[
@@ -164,8 +169,8 @@ def _read(
     )
     def read(images, target, *held):
         with observed(model) as calls, inlined_functions(), keras.StatelessScope():
-            output = model(inputs.join(images, held), training=False)
-            scores = logits(one_output(model, output, None))
+            outputs = model(inputs.join(images, held), training=False)
+            scores = logits(one_output(model, outputs, output))
         if len(scores.shape) != 2:
             raise ValueError(
                 "The model should give class scores (n, classes). "
@@ -181,6 +186,8 @@ def _read(
                 f"output of shape {features.shape}"
             )
         classes.append(scores.shape[-1])
+        if scores.shape[-1] == 1:  # against the class, and for it
+            scores = tf.concat([-scores, scores], axis=-1)
         chosen = one_hot(scores, target, tf.fill(tf.shape(target), 0))
         gradient = tf.gradients(scores, features, grad_ys=chosen)[0]
         if gradient is None:
@@ -189,7 +196,9 @@ def _read(
 
     classes: list[int] = []
     traced = read.get_concrete_function()
-    target = channels_of("target", target, len(images), classes[0])
+    if classes[0] == 1 and target is None:
+        target = 1
+    target = channels_of("target", target, len(images), max(2, classes[0]))
     starts = range(0, len(images), batch_size)
     parts = [
         traced(*(tf.constant(x[i : i + batch_size]) for x in (images, target, *held)))
@@ -197,6 +206,10 @@ def _read(
     ]
     features, gradient = (np.concatenate(part) for part in zip(*parts, strict=True))
     return features, gradient
+
+
+def _first(images: np.ndarray, held: list[np.ndarray]) -> tuple[tf.Tensor, list]:
+    return tf.constant(images[:1]), [tf.constant(part[:1]) for part in held]
 
 
 def _averaged(model, calls: list[Call]) -> tf.Tensor:

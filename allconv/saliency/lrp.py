@@ -30,9 +30,11 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core.checks import check_choice
+from allconv.saliency.inputs import Inputs
 from allconv.saliency.lrp_pass import Propagation
 from allconv.saliency.lrp_rules import COMPOSITES, Composite
 from allconv.saliency.neurons import channels_of
+from allconv.saliency.soundness import check_channels_last, check_finite
 
 
 class Relevance(NamedTuple):
@@ -75,7 +77,9 @@ def propagate(
         images: float32 array `(n, height, width, channels)`, preprocessed as the model
             expects.
         composite: One of `COMPOSITES`, or a `Composite`.
-        target: The class, one for all or one per image; None: the predicted one.
+        target: The class, one for all or one per image; None: the predicted one. Of a
+            single output class 1 is the output itself, which None stands for, and class
+            0 has it with the other sign.
         batch_size: Number of images explained at a time.
 
     Returns:
@@ -103,18 +107,34 @@ def propagate(
             "`batch_size` should be a positive integer. "
             f"Received: batch_size={batch_size!r}"
         )
-    images = _check_images(model, images)
-    classes = channels_of("target", target, len(images), model.outputs[0].shape[1])
+    images, single = _check_images(model, images), model.outputs[0].shape[1] == 1
+    check_channels_last(model)
+    check_finite(model, Inputs(model).join(tf.constant(images[:1]), []))
+    if single and target is None:
+        target = 1
+    count = max(2, model.outputs[0].shape[1])
+    classes = channels_of("target", target, len(images), count)
+    columns = np.zeros_like(classes) if single else classes
     propagation = Propagation(model, composite)
     results = []
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
-        results.append(propagation(tf.constant(images[batch]), classes[batch]))
-    maps, explained, scores, absorbed = zip(*results, strict=True)
-    return Relevance(
-        *(np.concatenate(maps), np.concatenate(explained), np.concatenate(scores)),
-        {k: np.concatenate([part[k] for part in absorbed]) for k in absorbed[0]},
+        results.append(propagation(tf.constant(images[batch]), columns[batch]))
+    parts, absorbed = (
+        zip(*(r[:3] for r in results), strict=True),
+        [r[3] for r in results],
     )
+    maps, explained, scores = (np.concatenate(part) for part in parts)
+    taken = {k: np.concatenate([part[k] for part in absorbed]) for k in absorbed[0]}
+    if single:  # every rule is linear in the relevance that comes in
+        sign = np.where(classes == 1, 1, -1).astype(np.float32)
+        maps, scores, explained = (
+            maps * sign[:, None, None, None],
+            scores * sign,
+            classes,
+        )
+        taken = {layer: share * sign for layer, share in taken.items()}
+    return Relevance(maps, explained, scores, taken)
 
 
 def _check_images(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -14,8 +14,7 @@ peak over its size before the first explanation. Other libraries (tf-keras-vis, 
 captum) are measured where they are installed: none of them is needed by this project.
 All maps are of the same classes. 'agrees' is the correlation with an eager tape through
 the network with each rectifier swapped, on two images; the plain gradient is another
-map, and does not. On two shared cores: speed 0.99, memory 0.92; tf-keras-vis 0.59 and 2.25, Xplique
-0.98 and 1.09.
+map, and does not.
 """
 
 import argparse

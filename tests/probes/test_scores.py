@@ -7,7 +7,9 @@ from keras import layers
 
 from allconv.probes import invariance, occlusion
 from allconv.results.evaluation import evaluate, score
+from allconv.saliency.cam import grad_cam
 from allconv.saliency.explainer import Explainer, explain
+from allconv.saliency.lrp import propagate
 from tests.nets import images
 
 X = images(n=4, size=8)
@@ -127,3 +129,25 @@ def test_both_classes_of_one_output_are_explained(rule, activation):
     np.testing.assert_allclose(said, logits * [-1, 1, -1, 1], rtol=1e-5)
     with pytest.raises(ValueError, match="from 0 to 1"):
         explain(model, X, rule, target=2)
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_both_classes_of_one_output_have_a_grad_cam_and_relevance(activation):
+    model, two = net(activation=activation), net(2)
+    dense = model.layers[-1].kernel.numpy()
+    two.layers[-1].kernel.assign(np.concatenate([-dense, dense], axis=1))
+    for target in (0, 1, [0, 1, 1, 0]):
+        one, other = (grad_cam(m, X, "conv", target=target) for m in (model, two))
+        assert one.any()
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-8)
+        one, other = (propagate(m, X, target=target) for m in (model, two))
+        np.testing.assert_allclose(one.maps, other.maps, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(one.score, other.score, rtol=1e-5)
+        np.testing.assert_array_equal(one.target, other.target)
+        np.testing.assert_allclose(one.absorbed_share, other.absorbed_share, atol=1e-5)
+    np.testing.assert_array_equal(
+        propagate(model, X).maps, propagate(model, X, target=1).maps
+    )
+    for tool in (propagate, lambda m, x, **how: grad_cam(m, x, "conv", **how)):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            tool(model, X, target=2)

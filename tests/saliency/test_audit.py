@@ -1,5 +1,7 @@
 """What the audit of a traced model finds, names and refuses."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -51,6 +53,32 @@ def test_other_nonlinearities_are_refused_by_name_or_listed(op):
         score = model(x)[:, 1, 1, 0]
     maps = explainer.backprop(model, images(), channel=0, position=(1, 1))
     np.testing.assert_allclose(maps, tape.gradient(score, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 40])
+def test_a_smooth_network_is_refused_with_the_remedy_three_layers_and_a_count(blocks):
+    """As ConvNeXt and EfficientNet are, and a net that attends by Einsum."""
+    inputs = x = keras.Input((8, 8, 4))
+    for _ in range(blocks):
+        y = layers.LayerNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+        y = layers.EinsumDense("...c,cd->...d", (None, None, 8), activation="gelu")(y)
+        x = layers.Add()([x, layers.Dense(4, activation="silu")(y)])
+    x = layers.MultiHeadAttention(1, 2)(x, x)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(ValueError, match="guided says nothing of") as refusal:
+        Explainer(model, "guided")
+    message = str(refusal.value)
+    assert message.startswith("Use the rule 'backprop', or pass `strict=False`")
+    names, more = re.search(r"nothing of (.*) and (\d+) more\.$", message).groups()
+    assert names.count(", ") == 2
+    assert len(message) < 300
+    loose = Explainer(model, "guided", strict=False)
+    assert int(more) == len(loose.audit.untouched) - 3
+    assert not loose.audit.rectifiers
+    x = images(channels=4)
+    plain = explain(model, x, "backprop", target=1)
+    np.testing.assert_allclose(loose(x, target=1), plain, rtol=1e-4, atol=1e-6)
+    assert plain.any()
 
 
 def test_a_rule_inside_a_custom_gradient_is_not_claimed():

@@ -15,13 +15,17 @@ from allconv.probes import (
 )
 from allconv.results.evaluation import evaluate
 from allconv.saliency import reverse_pass
+from allconv.saliency.cam import grad_cam
 from allconv.saliency.explainer import Explainer, explain
+from allconv.saliency.lrp import propagate
 from tests.nets import chain, images
 
 X = images(n=2, size=8)
 BOX = np.array([[1, 1, 4, 4]] * 2)
 TOOLS = {
     "explain": lambda m: explain(m, X, layer="conv", channel=1),
+    "grad_cam": lambda m: grad_cam(m, X, "conv"),
+    "lrp": lambda m: propagate(m, X),
     "reverse": lambda m: reverse_pass.reverse(m, X, "guided"),
     "occlusion": lambda m: occlusion.occlude(m, X, 3, 3, 0.0),
     "invariance": lambda m: invariance.measure(m, X, "scale", [1.1], ["conv"]),
