@@ -253,9 +253,9 @@ def by_swapping(subject: Subject, images: np.ndarray, classes: np.ndarray):
     return tape.gradient(score, x).numpy()
 
 
-def measure(subject: Subject, n: int, rounds: int) -> list[dict]:
+def measure(subject: Subject, n: int, rounds: int, whole: bool) -> list[dict]:
     """One row per method that is installed."""
-    grown = {name: memory_of(name, subject, n) or 0.0 for name in METHODS}
+    grown = {name: whole and memory_of(name, subject, n) for name in METHODS}
 
     images, classes = subject.inputs(n)
     few, their = images[:2], classes[:2]
@@ -284,8 +284,8 @@ def measure(subject: Subject, n: int, rounds: int) -> list[dict]:
     for name, row in rows.items():
         row["images/s"] = n / float(np.median(seconds[name]))
         row["speed"] = float(np.median(plain / seconds[name]))
-        row["MiB"] = grown[name]
-        row["memory"] = grown[name] / grown["gradient"]
+        row["MiB"] = grown[name] or np.nan
+        row["memory"] = row["MiB"] / (grown["gradient"] or np.nan)
     return list(rows.values())
 
 
@@ -294,13 +294,16 @@ def main() -> None:
     parser.add_argument("--network", choices=SUBJECTS, default="all_cnn_c")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--speed", action="store_true", help="leave memory out")
     parser.add_argument("--memory-of", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     subject = SUBJECTS[arguments.network]
     if arguments.memory_of:
         print(json.dumps(memory(arguments.memory_of, subject, arguments.images)))
         return
-    rows = measure(subject, arguments.images, arguments.rounds)
+    rows = measure(
+        subject, arguments.images, arguments.rounds, whole=not arguments.speed
+    )
     print(
         f"{subject.name}, {arguments.images} images, batches of {subject.batch}, "
         f"{arguments.rounds} rounds"
