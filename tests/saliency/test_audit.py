@@ -61,7 +61,7 @@ def test_a_smooth_network_is_refused_with_the_remedy_three_layers_and_a_count(bl
     inputs = x = keras.Input((8, 8, 4))
     for _ in range(blocks):
         y = layers.LayerNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
-        y = layers.EinsumDense("...c,cd->...d", (None, None, 8), activation="gelu")(y)
+        y = layers.EinsumDense("bhwc,cd->bhwd", (8, 8, 8), activation="gelu")(y)
         x = layers.Add()([x, layers.Dense(4, activation="silu")(y)])
     x = layers.MultiHeadAttention(1, 2)(x, x)
     model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
