@@ -186,7 +186,7 @@ METHODS = {
 
 
 def traces(subject: Subject) -> int:
-    """How often a network is traced by calls of many classes and batch sizes."""
+    """How often a network's Python code is run by calls of many classes and batch sizes."""
     from allconv.saliency.explainer import Explainer
 
     model = subject.network("softmax")
@@ -314,7 +314,8 @@ def main() -> None:
             f"{row['method']:14}{row['images/s']:10.1f}{row['speed']:8.2f}"
             f"{row['MiB']:8.0f}{row['memory']:8.2f}{row['agrees']:9.5f}"
         )
-    print(f"traces of allconv for 10 calls and 5 batch sizes: {traces(subject)}")
+    print(f"runs of the model's Python code in 10 calls, 5 sizes: {traces(subject)}")
+    print("  one is the trace, one the look at every layer for what is not finite")
 
 
 if __name__ == "__main__":
