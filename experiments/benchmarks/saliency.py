@@ -186,7 +186,7 @@ METHODS = {
 
 
 def traces(subject: Subject) -> int:
-    """How often a network's Python code is run by calls of many classes and batch sizes."""
+    """How often a network is run in Python by calls of many classes and sizes."""
     from allconv.saliency.explainer import Explainer
 
     model = subject.network("softmax")
@@ -284,8 +284,9 @@ def measure(subject: Subject, n: int, rounds: int, whole: bool) -> list[dict]:
     for name, row in rows.items():
         row["images/s"] = n / float(np.median(seconds[name]))
         row["speed"] = float(np.median(plain / seconds[name]))
-        row["MiB"] = grown[name] or np.nan
-        row["memory"] = row["MiB"] / (grown["gradient"] or np.nan)
+        mebibytes = grown[name] or np.nan
+        row["MiB"] = mebibytes
+        row["memory"] = mebibytes / (grown["gradient"] or np.nan)
     return list(rows.values())
 
 
