@@ -176,6 +176,21 @@ def test_another_backend_is_refused_before_it_is_imported(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("folder", ["networks.build", "explain", "probes", "training"])
+def test_another_backend_is_refused_at_import_though_it_is_not_there(folder):
+    code = f"import allconv; allconv.presets.catalogue; allconv.{folder}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": "none_such"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].startswith(
+        "ImportError: allconv needs Keras on TensorFlow"
+    )
+
+
 def test_doctor_says_what_is_there(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ALLCONV_DATA", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))  # without npm

@@ -57,6 +57,7 @@ def import_tensorflow() -> None:
             say_if_long("Starting TensorFlow ...", stream=stream),
         ):
             importlib.import_module("allconv.core.backend")  # which refuses others
+            importlib.import_module("keras")
     finally:
         os.dup2(before, 2)
         os.close(before)

@@ -1,18 +1,26 @@
-"""Keras on another backend is refused when it is imported, in one line.
+"""Keras on another backend is refused by what needs it on TensorFlow, in one line.
 
-Graphs, gradients and data here are TensorFlow's. Import this module before others that
-import Keras.
+Graphs, gradients and data here are TensorFlow's. This module is imported before Keras,
+which may not even find the backend that it is asked for.
 """
 
 import os
 
-asked = os.environ.get("KERAS_BACKEND", "tensorflow")
-if asked == "tensorflow":
-    import keras
+import wrapt
 
-    asked = keras.backend.backend()  # that of ~/.keras/keras.json, or an earlier import
-if asked != "tensorflow":
-    raise ImportError(
-        "allconv needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow before Keras "
-        f"is imported. Received: the backend {asked!r}"
-    )
+
+def _check(asked: str) -> None:
+    if asked != "tensorflow":
+        raise ImportError(
+            "allconv needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow before "
+            f"Keras is imported. Received: the backend {asked!r}"
+        )
+
+
+@wrapt.when_imported("keras")
+def _check_keras(keras) -> None:
+    """Look at what `~/.keras/keras.json`, or an earlier import, has set."""
+    _check(keras.backend.backend())
+
+
+_check(os.environ.get("KERAS_BACKEND", "tensorflow"))

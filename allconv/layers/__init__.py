@@ -1,5 +1,8 @@
 """What Keras lacks: whitening layers, a fused batch normalisation, grouped kernels."""
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras  # noqa: F401, first: at the end of its import all layers here register
 import lazy_loader
 

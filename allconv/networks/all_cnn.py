@@ -6,6 +6,9 @@ logits) and `predictions`.
 
 from collections import Counter
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 from keras import layers
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 import numpy as np
 
-from allconv.core import backend  # noqa: F401
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks import registry

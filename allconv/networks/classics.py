@@ -12,6 +12,9 @@ of `netdeconv` too; `norm_options` are of the convolutions.
 
 from collections import Counter
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 from keras import layers
 

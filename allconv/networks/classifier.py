@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 import numpy as np
 

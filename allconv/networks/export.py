@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 import numpy as np
 from keras import layers, ops
 
-from allconv.core import backend, files  # noqa: F401
+from allconv.core import files
 from allconv.core.checks import check_choice, one_line
 from allconv.core.waiting import say_if_long
 from allconv.data.preprocessing import GCN_SCALE, GCNZCA, MeanStd

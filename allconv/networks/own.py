@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 from keras import layers
 

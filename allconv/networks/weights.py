@@ -9,6 +9,9 @@ import hashlib
 import warnings
 from pathlib import Path
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 import numpy as np
 

@@ -4,6 +4,9 @@ Layers are named `conv1` ... `conv5`, `fc6`, `fc7` and `predictions`, as the pap
 numbers them, and `pool1`, `norm1`, ... after the layer that they follow.
 """
 
+from allconv.core import backend  # noqa: F401, before Keras
+
+# isort: split
 import keras
 from keras import layers
 
