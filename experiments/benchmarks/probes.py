@@ -14,7 +14,6 @@ less from other load.
 
 import argparse
 import json
-import resource
 from pathlib import Path
 
 import keras
@@ -23,6 +22,7 @@ import tensorflow as tf
 
 from allconv.networks import builders
 from allconv.probes.occlusion import occlude, starts
+from experiments.benchmarks import peak_memory
 from experiments.benchmarks.interleaved import time_interleaved
 
 SIZE, BATCH = 2, 256
@@ -60,10 +60,7 @@ def memory() -> list[tuple[int, float]]:
     found = []
     for stride in (64, 64, 22):  # the first warms the allocator up
         occlude(model, image, 64, stride, 0.5, layer="conv5")
-        peak = (
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        )  # KiB on Linux
-        found.append((len(starts(224, 64, stride)) ** 2, peak))
+        found.append((len(starts(224, 64, stride)) ** 2, peak_memory() / 1024))
     return found[1:]
 
 

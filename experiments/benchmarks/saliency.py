@@ -19,7 +19,6 @@ map, and does not.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -27,6 +26,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from experiments.benchmarks import peak_memory
 
 
 class Subject(NamedTuple):
@@ -213,9 +214,9 @@ def memory(name: str, subject: Subject, n: int) -> float | None:
     except ImportError:
         return None
     images, classes = subject.inputs(n)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     run(images, classes)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_memory() - before
 
 
 def memory_of(name: str, subject: Subject, n: int) -> float | None:
