@@ -21,6 +21,7 @@ from allconv.saliency.explainer import Explainer
 from allconv.saliency.rules import RULES
 from allconv.training import run
 from experiments import RECORDS
+from experiments.written import write_figure
 
 FOLDER = Path("demo")
 SCORES = "conv9"  # the class scores of All-CNN-C, before they are averaged
@@ -89,7 +90,7 @@ def main() -> int:
     names = [datasets.CLASS_NAMES[dataset][labels[i]] for i in chosen]
     figure, _ = rule_comparison(pixels, maps, row_titles=names, share="none")
     picture = FOLDER / "rules.png"
-    figure.savefig(picture)
+    write_figure(picture, figure)
     print(f"   {explainer.audit}\n   {picture}")
     return 0
 

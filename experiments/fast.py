@@ -40,6 +40,7 @@ from allconv.presets import catalogue
 from allconv.presets.preset import Preset
 from allconv.results import paper, tables
 from experiments import FIGURES, RECORDS, TABLES
+from experiments.written import write_figure, write_text
 
 FIGURE = FIGURES / "fast.png"
 
@@ -117,10 +118,9 @@ def figure(records: list[dict]) -> Figure:
 def main() -> None:
     records = tables.read(RECORDS)
     text = table(records)
-    TABLES.mkdir(exist_ok=True)
-    (TABLES / "fast.md").write_text(f"{text}\n")
+    write_text(TABLES / "fast.md", f"{text}\n")
     print(text)
-    figure(records).savefig(FIGURE)
+    write_figure(FIGURE, figure(records))
     print(FIGURE)
 
 

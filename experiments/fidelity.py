@@ -31,6 +31,7 @@ from allconv.presets.preset import complete
 from allconv.results import tables
 from allconv.training.inputs import Inputs
 from experiments import FIGURES, HERE, RECORDS
+from experiments.written import write_figure
 
 CAFFE = HERE / "caffe_all_cnn_c.csv"
 FIGURE = FIGURES / "fidelity.png"
@@ -98,8 +99,7 @@ def main() -> None:
         {f"this project, seed {seed}": run for seed, run in runs.items()}
         | {"public Caffe run": (epochs[:last], accuracies[:last])}
     )
-    FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE)
+    write_figure(FIGURE, figure)
     print(FIGURE)
 
 

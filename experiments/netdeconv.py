@@ -33,6 +33,7 @@ from allconv.presets import catalogue
 from allconv.probes import correlation
 from allconv.results import paper, tables
 from experiments import FIGURES, RECORDS
+from experiments.written import write_figure
 
 COLUMNS = (
     *("network", "data set"),
@@ -167,10 +168,9 @@ def main() -> None:
             print(f"{norm:8}{accuracies[-1]:6.2f} % in {minutes[-1]:.0f} minutes")
         else:
             print(f"{norm:8}not run")
-    FIGURES.mkdir(exist_ok=True)
     for name, figure in figures(records):
         path = FIGURES / f"{name}.png"
-        figure.savefig(path)
+        write_figure(path, figure)
         print(path)
 
 

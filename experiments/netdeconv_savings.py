@@ -29,6 +29,7 @@ from allconv.results import tables
 from allconv.training.run import train
 from experiments import TABLES
 from experiments.benchmarks.netdeconv import VARIANTS
+from experiments.written import write_text
 
 PRESET = replace(
     catalogue.get("quick"),
@@ -72,8 +73,7 @@ def main() -> None:
             records[name].append(run(options, seed, arguments.data_dir))
             print(name, seed, records[name][-1].get("error"), flush=True)
     text = table(records)
-    TABLES.mkdir(exist_ok=True)
-    (TABLES / "netdeconv_savings.md").write_text(f"{text}\n")
+    write_text(TABLES / "netdeconv_savings.md", f"{text}\n")
     print(text)
 
 

@@ -38,6 +38,7 @@ from allconv.reports.units import explain_top
 from allconv.saliency.explainer import Explainer
 from allconv.saliency.rules import RULES
 from experiments import FIGURES
+from experiments.written import write_figure
 
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
 HIDDEN = {"conv6": 6, "conv8": 5}  # of All-CNN-C, and how many units
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         for name, (figure, fact) in drawn.items():
             picture = options.output / f"{name}.png"
-            figure.savefig(picture, pil_kwargs={"optimize": True})
+            write_figure(picture, figure, pil_kwargs={"optimize": True})
             facts[picture.name] = {"weights": source(path, classifier), **fact}
             print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
     if not facts:

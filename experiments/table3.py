@@ -26,6 +26,7 @@ from allconv.presets import catalogue
 from allconv.results import paper, tables
 from allconv.saliency.similarity import rank_correlation
 from experiments import FIGURES, RECORDS, TABLES
+from experiments.written import write_figure, write_text
 
 FIGURE = FIGURES / "table3.png"
 
@@ -137,14 +138,13 @@ def figure(ours: dict[str, float]) -> Figure:
 
 def main() -> None:
     records = tables.read(RECORDS)
-    TABLES.mkdir(exist_ok=True)
     for name, text in (
         ("table3", f"{table(records)}\n\n{ranks(records)}"),
         ("table3_claims", claims(records)),
     ):
-        (TABLES / f"{name}.md").write_text(f"{text}\n")
+        write_text(TABLES / f"{name}.md", f"{text}\n")
         print(text + "\n")
-    figure(errors(records)).savefig(FIGURE)
+    write_figure(FIGURE, figure(errors(records)))
     print(FIGURE)
 
 

@@ -34,13 +34,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from allconv.core.files import write_bytes
 from allconv.presets import catalogue
 from allconv.presets.preset import Preset, complete
 from allconv.results import tables
 from allconv.results.records import to_json
 from allconv.training.run import train
 from experiments import RECORDS, TABLES
+from experiments.written import write_text
 
 FAST = replace(
     catalogue.FAST,
@@ -159,7 +159,7 @@ def run(group: str, names: list[str], data_dir: str | None = None) -> None:
         if record_of(recipe, tables.read(RECORDS)) is None:
             record = train(recipe, data_dir=data_dir)
             path = RECORDS / f"{name}-seed0.json"
-            write_bytes(path, (to_json(record) + "\n").encode())
+            write_text(path, to_json(record) + "\n")
 
 
 def table(group: str, records: list[dict]) -> str:
@@ -189,8 +189,7 @@ def main() -> None:
             parser.error(f"{name!r} is none of the trials {', '.join(names)}")
     run(arguments.group, arguments.only or names, arguments.data_dir)
     text = table(arguments.group, tables.read(RECORDS))
-    TABLES.mkdir(exist_ok=True)
-    (TABLES / f"trials_{arguments.group}.md").write_text(f"{text}\n")
+    write_text(TABLES / f"trials_{arguments.group}.md", f"{text}\n")
     print(text)
 
 

@@ -28,7 +28,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from allconv.core.files import write_bytes
 from allconv.probes.faithfulness import curves
 from allconv.results.tables import markdown
 from allconv.saliency import cam
@@ -37,6 +36,7 @@ from allconv.saliency.lrp import propagate
 from allconv.saliency.sanity import randomise, weighted_layers
 from allconv.saliency.similarity import edge_maps, rank_correlation
 from experiments import FIGURES, TABLES, planted
+from experiments.written import write_figure, write_text
 
 Maps = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, target -> importance
 TABLE, FIGURE = TABLES / "trust.md", FIGURES / "trust.png"
@@ -305,8 +305,8 @@ def main(arguments: list[str] | None = None) -> None:
     text = "\n\n".join([head.rstrip(), *tables]) + "\n"
     print(text)
     if arguments is None and options == parser.parse_args([]):
-        write_bytes(TABLE, text.encode())
-        figure(shown).savefig(FIGURE, pil_kwargs={"optimize": True})
+        write_text(TABLE, text)
+        write_figure(FIGURE, figure(shown), pil_kwargs={"optimize": True})
         print(TABLE, FIGURE)
 
 

@@ -1,4 +1,5 @@
 from . import (
+    arguments as arguments,
     arrays as arrays,
     backend as backend,
     checks as checks,

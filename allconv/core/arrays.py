@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from allconv.core.arguments import checked
+
 
 def check_finite(array: np.ndarray, what: str) -> None:
     """Raise a ValueError if there is a NaN or an infinity in an array."""
@@ -9,6 +11,7 @@ def check_finite(array: np.ndarray, what: str) -> None:
         raise ValueError(f"{what} are not finite. Are all weights and images finite?")
 
 
+@checked
 def batch_of(images: np.ndarray) -> np.ndarray:
     """Check images `(n, height, width, channels)` and make them float32.
 

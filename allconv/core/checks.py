@@ -10,13 +10,32 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from typing_extensions import NotRequired, get_type_hints, is_typeddict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Span:
-    """The numbers that a field may hold; of `finite=False` any, NaN too."""
+    """The numbers that a field may hold; of `finite=False` any, NaN too.
+
+    `above` leaves out `low` itself.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     finite: bool = True
+    above: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a finite number is one of these."""
+        return self.low <= value <= self.high and not (self.above and value == self.low)
+
+    def __repr__(self) -> str:  # as a documented signature shows it
+        return str(self).strip() or "any"
+
+    def __str__(self) -> str:
+        text = "" if self.low == -math.inf else f" from {self.low:g}"
+        if self.above:
+            text = f" above {self.low:g}"
+        # The largest int of a library is no limit that one would tell of.
+        told = self.high < 2**31 - 1
+        return f"{text} to {self.high:g}" if told else text
 
 
 Count = Annotated[int, Span(0, 2**53)]
@@ -104,9 +123,8 @@ def _check_number(value: object, kind: Any, name: str, span: Span | None = None)
         return
     if isinstance(value, float) and not math.isfinite(value):
         raise _refusal(name, _WORDS[kind], value)
-    if not span.low <= value <= span.high:  # type: ignore[operator]
-        words = f"{_WORDS[kind]} from {span.low:g} to {span.high:g}"
-        raise _refusal(name, words, value)
+    if not span.holds(value):
+        raise _refusal(name, f"{_WORDS[kind]}{span}", value)
 
 
 def _check_union(value: object, kinds: tuple, name: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from allconv.core.arguments import Count, checked
+
 try:
     import fcntl
 except ImportError:  # Windows, which deletes no file that is open
@@ -26,7 +28,8 @@ class DamagedFileError(RuntimeError):
     """A file that is not what was written: truncated, altered or of another kind."""
 
 
-def open_file(path: str | Path, largest: int = LARGEST) -> BinaryIO:
+@checked
+def open_file(path: str | Path, largest: Count = LARGEST) -> BinaryIO:
     """A regular file, open to be read; a pipe or a device is not waited for.
 
     Raises:
@@ -49,7 +52,8 @@ def open_file(path: str | Path, largest: int = LARGEST) -> BinaryIO:
     return open(path, "rb", opener=_without_waiting)
 
 
-def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
+@checked
+def read_bytes(path: str | Path, largest: Count = LARGEST) -> bytes:
     """The content of a regular file; raises what `open_file` raises."""
     with open_file(path, largest) as file:
         return file.read(largest)
@@ -68,6 +72,7 @@ def _kind(found: os.stat_result) -> str:
     return next((name for test, name in kinds if test(found.st_mode)), "a device")
 
 
+@checked
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file so that `path` holds either its old content or all of the new.
 
@@ -138,6 +143,7 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
+@checked
 def sweep(folder: str | Path, name: str | None = None) -> None:
     """Delete what processes that were killed as they wrote a file have left behind.
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from allconv.core.arguments import checked
 from allconv.core.disk import (
     LARGEST,
     DamagedFileError,
@@ -60,6 +61,7 @@ def digest(arrays: Arrays, meta: object) -> str:
     return total.hexdigest()
 
 
+@checked
 def write(
     path: str | Path, arrays: Arrays, meta: object, compress: bool = False
 ) -> None:
@@ -115,6 +117,7 @@ def _block(content: bytes | memoryview) -> bytes:
     return line.encode().ljust(BLOCK, b"\0")
 
 
+@checked
 def read(path: str | Path, sha256: str | None = None) -> tuple[dict, dict]:
     """Read a file of `write`, its bytes verified before they are understood.
 

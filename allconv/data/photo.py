@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
 from allconv.core import checks
+from allconv.core.arguments import checked
 
 # What cameras, phones and pages write. Others that Pillow opens are left out: EPS
 # starts a program, and the rest hold no photographs.
@@ -39,6 +40,7 @@ _ADAM7 = (
 )
 
 
+@checked
 def read(
     path: str | os.PathLike[str],
     size: int | tuple[int, int] | None = None,
@@ -113,6 +115,7 @@ def read(
     return np.array(image, np.uint8).reshape(image.height, image.width, channels)
 
 
+@checked
 def in_folder(path: str | os.PathLike[str]) -> list[tuple[Path, str | None]]:
     """List the image files of a folder, known by their suffixes.
 

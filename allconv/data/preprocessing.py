@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from allconv.core.arguments import Images, Positive, checked
+
 GCN_SCALE = 55.0  # L2 norm of an image after contrast normalisation (Goodfellow)
 ZCA_BIAS = 0.1  # added to every eigenvalue of the covariance
 FIXED_POINT = 3e-4  # unit of a compact matrix, whose values are below 0.1 ** -0.5
@@ -44,7 +46,8 @@ class Preprocessor(Protocol):
         """The preprocessing that has these constants."""
 
 
-def gcn(images: np.ndarray, scale: float = GCN_SCALE) -> np.ndarray:
+@checked
+def gcn(images: Images, scale: Positive = GCN_SCALE) -> np.ndarray:
     """Global contrast normalisation: subtract each image's mean, set its norm.
 
     Args:
@@ -77,6 +80,7 @@ class ZCA:
         bias: Added to each eigenvalue of the covariance.
     """
 
+    @checked
     def __init__(self, bias: float = ZCA_BIAS):
         self.bias = bias
         self.mean: np.ndarray | None = None
@@ -202,6 +206,7 @@ class MeanStd:
 
     name = "mean_std"
 
+    @checked
     def __init__(self, mean: np.ndarray | None = None, std: np.ndarray | None = None):
         self.mean, self.std = mean, std
 

@@ -1,8 +1,12 @@
 """A ten-class set of coloured shapes, drawn by code: no download, no licence."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+
+from allconv.core.arguments import Seed, checked
+from allconv.core.checks import Span
 
 # Where (u, v), with the figure's radius as unit, lies inside the figure.
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -28,7 +32,10 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def draw(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+@checked
+def draw(
+    n: Annotated[int, Span(1, 10**7)], seed: Seed = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a ten-class set of coloured shapes, the same for the same seed.
 
     Args:

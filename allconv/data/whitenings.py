@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from allconv.core.arguments import checked
 from allconv.data import datasets
 
 KEPT = 5  # of the newest; one for images of 32 x 32 has 37 MB
 PATTERN = "gcn_zca-????????????????.h5"
 
 
+@checked
 def clean(data_dir: str | Path | None = None, keep: int = 0) -> list[tuple[Path, int]]:
     """Delete the whitenings that were kept.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from allconv.core.arguments import checked
 from allconv.layers import batch_norm
 from allconv.layers.grouped_conv import GroupedConv2D
 
@@ -17,6 +18,7 @@ Copies = dict[int, tuple[list[keras.Layer], list[np.ndarray] | None]]
 Norms = dict[int, keras.Layer]  # by the id of the convolution that takes it in
 
 
+@checked
 def fold(model: keras.Model) -> keras.Model:
     """Replaces normalising layers by the plain layers they are in inference.
 

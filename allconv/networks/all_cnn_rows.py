@@ -12,6 +12,7 @@ wide (the paper averages over 6x6).
 
 from dataclasses import dataclass, replace
 
+from allconv.core.arguments import checked
 from allconv.core.checks import check_choice
 
 CLASSES = -1  # stands for the number of classes in a row's `filters`
@@ -172,6 +173,7 @@ ARCHITECTURES["all_cnn_b_imagenet"] = Architecture(
 NAMES = tuple(ARCHITECTURES)
 
 
+@checked
 def get(name: str) -> Architecture:
     """The architecture of that name.
 
@@ -182,6 +184,7 @@ def get(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+@checked
 def map_sizes(name: str, size: int | None = None) -> list[int]:
     """Width of the feature map after each row, for a square input.
 
@@ -201,6 +204,7 @@ def map_sizes(name: str, size: int | None = None) -> list[int]:
     return sizes
 
 
+@checked
 def smallest_input(name: str) -> int:
     """The least input width, in pixels, that leaves a position at every row."""
     n = 1
@@ -209,6 +213,7 @@ def smallest_input(name: str) -> int:
     return n
 
 
+@checked
 def count_parameters(name: str, classes: int | None = None) -> int:
     """Weights and biases of a network, by arithmetic on its rows."""
     architecture = get(name)

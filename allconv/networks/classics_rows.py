@@ -23,6 +23,7 @@ code:
 
 from dataclasses import dataclass
 
+from allconv.core.arguments import checked
 from allconv.core.checks import check_choice
 
 
@@ -305,6 +306,7 @@ NETWORKS = {
 NAMES = tuple(NETWORKS)
 
 
+@checked
 def get(name: str) -> Network:
     """The network of that name.
 

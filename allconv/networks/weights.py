@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from allconv.core import files
+from allconv.core.arguments import checked
 from allconv.data import datasets
 from allconv.data.preprocessing import GCNZCA, Preprocessor
 from allconv.networks import facts, places, registry
@@ -80,6 +81,7 @@ def save_preprocessing(path: Path, preprocessor: GCNZCA) -> None:
     files.write(path, preprocessor.compact(), meta, compress=True)
 
 
+@checked
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays and the `facts.Facts` of a file of `save`.
 
@@ -234,6 +236,7 @@ def file_of(entry: dict) -> Path:
     return path
 
 
+@checked
 def released(architecture: str, dataset: str) -> Path:
     """The verified path of the weights released for a network and a data set.
 
@@ -258,6 +261,7 @@ def released(architecture: str, dataset: str) -> Path:
     )
 
 
+@checked
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     return hashlib.sha256(files.read_bytes(path)).hexdigest()

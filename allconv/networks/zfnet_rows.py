@@ -12,6 +12,7 @@ groups. From layer 2 on their maps are equally large, at both sizes.
 
 from dataclasses import dataclass, replace
 
+from allconv.core.arguments import checked
 from allconv.core.checks import check_choice
 
 
@@ -165,6 +166,7 @@ NETWORKS["zfnet_32_unbounded"] = replace(NETWORKS["zfnet_32"], max_rms=None)
 NAMES = tuple(NETWORKS)
 
 
+@checked
 def get(name: str) -> Network:
     """The network of that name.
 
@@ -175,6 +177,7 @@ def get(name: str) -> Network:
     return NETWORKS[name]
 
 
+@checked
 def map_sizes(name: str, size: int | None = None) -> dict[str, int]:
     """Width of the map after each row, by layer name, for a square input.
 
@@ -193,6 +196,7 @@ def map_sizes(name: str, size: int | None = None) -> dict[str, int]:
     return sizes
 
 
+@checked
 def smallest_input(name: str) -> int:
     """The least input width, in pixels, that leaves a position at every row."""
     n = 1

@@ -5,6 +5,7 @@ The paper's recipe (section 3.1) is one row; every other row is a `replace` of i
 
 from dataclasses import replace
 
+from allconv.core.arguments import checked
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows
 from allconv.networks.registry import NORMS
@@ -275,6 +276,7 @@ def register(preset: Preset) -> None:
     PRESETS[preset.name] = preset
 
 
+@checked
 def get(name: str) -> Preset:
     """The preset of that name.
 

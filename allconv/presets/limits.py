@@ -55,6 +55,8 @@ def check(preset: Preset) -> None:
     Raises:
         ValueError: Naming the field, what it should be and what it is, in one line.
     """
+    if not hasattr(preset, "architecture"):
+        raise ValueError(f"`preset` should be a Preset. Received: {preset!r}")
     check_fields(preset)
     check_images(preset)
     check_network(preset)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from allconv.core.arguments import checked
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -98,6 +100,7 @@ class Preset:
         return json.loads(json.dumps(values))
 
 
+@checked
 def complete(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored preset's fields; one that an older version lacks has its default.
 
@@ -113,6 +116,7 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return first | {"precision": ""} == second | {"precision": ""}
 
 
+@checked
 def shorten(preset: Preset, epochs: int) -> Preset:
     """The same recipe in fewer (or more) epochs, its milestones scaled alike.
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from allconv.core.arguments import checked
 from allconv.core.checks import nearest, one_line
 from allconv.presets import catalogue
 from allconv.presets.preset import Preset
@@ -17,6 +18,7 @@ else:
     import tomli as tomllib
 
 
+@checked
 def read(path: str | Path) -> Preset:
     """Read a recipe.
 

@@ -199,11 +199,13 @@ def write(
         "notes": notes,
         "limit": float(limits.max()),
         "weights_sha256": _digest(model),
-        MARK: [hashlib.sha256(content).hexdigest() for content in contents],
+        MARK: sorted({_sha256(content) for content in contents} | _there(written)),
     }
     contents.append(json.dumps(facts, indent=1).encode())
     written[0].parent.mkdir(parents=True, exist_ok=True)
-    for path, content in zip(written, contents, strict=True):
+    # The facts first: they know the files before and those to come, so that the same
+    # command can be given again wherever this one is stopped.
+    for path, content in reversed(list(zip(written, contents, strict=True))):
         files.write_bytes(path, content)
     return written, notes
 
@@ -212,7 +214,16 @@ GUIDED = (
     "Guided maps may change little with the class: see 'Can I trust it?' in "
     "docs/explain-my-model.md, and notebook 04, before you take one for a reason."
 )
-MARK = "written_sha256"  # of the picture and the arrays, in the JSON beside them
+MARK = "written_sha256"  # of pictures and arrays, in the JSON beside them
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _there(written: list[Path]) -> set[str]:
+    """The digests of the picture and the arrays that are to be replaced."""
+    return {_sha256(path.read_bytes()) for path in written[:2] if path.exists()}
 
 
 def paths(output: str | Path) -> list[Path]:
@@ -249,9 +260,8 @@ def _is_ours(path: Path, found: list[Path]) -> bool:
     try:
         digests = json.loads(found[2].read_text())[MARK]
         if path == found[2]:
-            return len(digests) == 2
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return digest == digests[found.index(path)]
+            return len(digests) >= 2
+        return _sha256(path.read_bytes()) in digests
     except (OSError, ValueError, TypeError, LookupError):
         return False
 

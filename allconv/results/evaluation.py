@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allconv.core.arguments import Batch, Matrix, Whole, checked
+
 if TYPE_CHECKING:
     import keras
 
@@ -45,8 +47,9 @@ class Evaluation:
             return (100 * (1 - np.diag(self.confusion) / totals)).tolist()
 
 
+@checked
 def evaluate(
-    model: "keras.Model", inputs: np.ndarray, labels: np.ndarray, batch_size: int = 250
+    model: "keras.Model", inputs: Batch, labels: Batch, batch_size: Whole = 250
 ) -> Evaluation:
     """Run a classifier over preprocessed images.
 
@@ -67,7 +70,7 @@ def evaluate(
     """
     if len(inputs) != len(labels) or not len(labels):
         raise ValueError(
-            "One label for each image is needed, and one image at least. "
+            "`inputs` and `labels` should be as many, one at least. "
             f"Received: {len(inputs)} images, {len(labels)} labels"
         )
     import tensorflow as tf
@@ -98,8 +101,9 @@ def evaluate(
     return score(outputs, labels, from_logits=not sigmoid)
 
 
+@checked
 def score(
-    outputs: np.ndarray, labels: np.ndarray, *, from_logits: bool | None = None
+    outputs: Matrix, labels: np.ndarray, *, from_logits: bool | None = None
 ) -> Evaluation:
     """An `Evaluation` from logits or probabilities `(n, classes)` and labels `(n,)`.
 

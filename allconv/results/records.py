@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from allconv.core.arguments import checked
 from allconv.core.checks import Count, Percent, Span, check_fields
 from allconv.core.disk import DamagedFileError, read_bytes
 from allconv.presets.preset import Preset
@@ -107,6 +108,7 @@ def check(value: object) -> dict:
     return value
 
 
+@checked
 def from_json(text: str | bytes, source: str | Path = "the text") -> dict:
     """The `Record` that a text of `to_json` holds.
 
@@ -123,6 +125,7 @@ def from_json(text: str | bytes, source: str | Path = "the text") -> dict:
         raise ValueError(f"{source} is no run record: {error}") from error
 
 
+@checked
 def read(path: str | Path) -> dict:
     """The `Record` in a file.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from allconv.core.arguments import checked
 from allconv.core.checks import check_choice, nearest
 from allconv.data import datasets
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
@@ -87,6 +88,7 @@ class Summary:
         return text
 
 
+@checked
 def read(folder: str | Path) -> list[dict]:
     """All run records of a folder, `*.json`, by name.
 
@@ -102,6 +104,7 @@ def read(folder: str | Path) -> list[dict]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
+@checked
 def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     """The records of one recipe, one a seed, measured on the test set or diverged.
 
@@ -129,11 +132,13 @@ def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     return mine
 
 
+@checked
 def finished(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     """Those that `followed` the recipe to their end."""
     return [r for r in followed(records, recipe) if r["status"] == "finished"]
 
 
+@checked
 def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     """The test-set results of one recipe over its seeds."""
     every = _all_of(records, recipe)
@@ -142,6 +147,7 @@ def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     return replace(Summary.of(first), again=tuple(r["error"] for r in further))
 
 
+@checked
 def title(name: str, records: Iterable[dict] = ()) -> str:
     """What one of `TABLES`, or the table of your own data set, is of.
 
@@ -171,6 +177,7 @@ def _own(name: str, records: Iterable[dict]) -> str | None:
     return None
 
 
+@checked
 def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
     """The rows of one of `TABLES`, a dict of `COLUMNS` each.
 
@@ -247,6 +254,7 @@ def _parameters(preset: dict, recorded: dict[str, int]) -> int:
     return all_cnn_rows.count_parameters(preset["architecture"], classes)
 
 
+@checked
 def render(
     table: list[dict[str, str]],
     style: str = "text",
@@ -287,6 +295,7 @@ def _text(lines: list[list[str]]) -> str:
     return text + "\n\n* an earlier recipe that had this name" * starred
 
 
+@checked
 def markdown(lines: Sequence[Sequence], left: int = 2) -> str:
     """A Markdown table: its head and its rows, all but `left` columns set right."""
     head, *rows = lines

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from allconv.core.arguments import checked
 from allconv.core.files import Arrays, DamagedFileError, read, write
 
 
+@checked
 def files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     named = re.compile(r"epoch-\d{4,}\.h5")
@@ -21,6 +23,7 @@ def _epoch(file: Path) -> int:
     return int(file.stem[6:])
 
 
+@checked
 def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:
     """Write `epoch-NNNN.h5` into a folder; of it and earlier ones the last `keep` stay.
 
@@ -39,6 +42,7 @@ def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) ->
     return path
 
 
+@checked
 def prune(folder: Path, epoch: int, keep: int = 2) -> None:
     """Delete the checkpoints of an epoch and before it, but the last `keep` of them.
 
@@ -50,6 +54,7 @@ def prune(folder: Path, epoch: int, keep: int = 2) -> None:
             old.unlink(missing_ok=True)
 
 
+@checked
 def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     """The newest undamaged checkpoint of a folder; None where there never was one.
 

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from allconv.core import backend  # noqa: F401
+from allconv.core.arguments import checked
 
 
 @keras.saving.register_keras_serializable(package="allconv")
@@ -38,6 +39,7 @@ class Muon(keras.optimizers.SGD):
         ValueError: if there is no momentum, or `hidden` names what is not trained.
     """
 
+    @checked
     def __init__(
         self,
         learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import keras
 
+from allconv.core.arguments import checked
 from allconv.presets.preset import Preset
 
 
+@checked
 def schedule(
     preset: Preset, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -23,6 +25,7 @@ def schedule(
 class Steps(keras.optimizers.schedules.LearningRateSchedule):
     """`rate`, times 0.1 from each of the `boundaries` (in steps) on."""
 
+    @checked
     def __init__(self, rate: float, boundaries: Sequence[int]):
         self.rate, self.boundaries = rate, list(boundaries)
 
@@ -39,6 +42,7 @@ class Steps(keras.optimizers.schedules.LearningRateSchedule):
 class Linear(keras.optimizers.schedules.LearningRateSchedule):
     """Straight up to `peak` over the fraction `warmup` of all steps, then down to 0."""
 
+    @checked
     def __init__(self, peak: float, warmup: float, total: int):
         self.peak, self.warmup, self.total = peak, warmup, total
 
@@ -57,6 +61,7 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
 class Cosine(keras.optimizers.schedules.LearningRateSchedule):
     """From `peak` down to 0 along half a cosine: slow, fast, slow (Ye et al.'s)."""
 
+    @checked
     def __init__(self, peak: float, total: int):
         self.peak, self.total = peak, total
 

@@ -24,6 +24,7 @@ from allconv.networks import builders
 from allconv.probes.occlusion import occlude, starts
 from experiments.benchmarks import peak_memory
 from experiments.benchmarks.interleaved import time_interleaved
+from experiments.written import write_text
 
 SIZE, BATCH = 2, 256
 
@@ -84,7 +85,7 @@ def main() -> None:
             )
     if arguments.json:
         numbers = {"memory_gib": {coarse: low, fine: high}, "seconds": measured}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
+        write_text(arguments.json, json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":

