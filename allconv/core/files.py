@@ -61,7 +61,6 @@ def digest(arrays: Arrays, meta: object) -> str:
     return total.hexdigest()
 
 
-@checked
 def write(
     path: str | Path, arrays: Arrays, meta: object, compress: bool = False
 ) -> None:

@@ -16,7 +16,6 @@ from allconv.core import backend  # noqa: F401, before Keras
 import keras
 import numpy as np
 
-from allconv.core.arguments import checked
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks import registry
@@ -73,7 +72,6 @@ class Options:
     norm_options: Mapping[str, Any]
 
 
-@checked
 def build(
     name: str,
     *,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from allconv.core.arguments import checked
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
@@ -118,7 +117,6 @@ NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
 }
 
 
-@checked
 def family(name: str) -> Family:
     """The family of a network.
 

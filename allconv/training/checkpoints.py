@@ -23,7 +23,6 @@ def _epoch(file: Path) -> int:
     return int(file.stem[6:])
 
 
-@checked
 def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:
     """Write `epoch-NNNN.h5` into a folder; of it and earlier ones the last `keep` stay.
 
