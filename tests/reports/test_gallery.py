@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import zlib
 from html.parser import HTMLParser
 
@@ -185,7 +186,9 @@ def test_nothing_is_loaded_from_elsewhere_and_no_text_is_markup(page):
     text = page.read_text()
     reader = Reader(text)
     assert reader.addresses
-    assert all(a.startswith(("data:", "#")) for a in reader.addresses)
+    papers = {a for a in reader.addresses if not a.startswith(("data:", "#"))}
+    assert all(a.startswith("https://arxiv.org/abs/") for a in papers)
+    assert papers == set(re.findall(r'<a href="(https:[^"]*)" rel="noreferrer"', text))
     assert "default-src 'none'" in text
     assert "b" not in reader.tags
     assert EVIL in reader.text  # as text, not as markup
@@ -408,16 +411,33 @@ def test_units_are_searched_sorted_and_compared(at, page):
     assert set(shown) == {
         u for u in range(17) if of_unit[u].count(label) >= 3 and u not in dead
     }
-    window.run(set_, "u-filter", "all")
-    window.click("#u-pin")
-    first = window.run(TITLE)
-    window.click("#u-next")
-    titles = window.run(
-        "return [...document.querySelectorAll('.panel h2')].map((h) => h.textContent)"
+
+
+def test_a_unit_stays_beside_another_and_in_the_address(at):
+    window = at("#units/conv2/3")
+    titles = (
+        "return [...document.querySelectorAll('.panel:not([hidden]) h2')]"
+        ".map((title) => title.textContent)"
     )
-    assert titles[1] == first != titles[0]
+    window.click("#u-pin")
+    window.click("#u-next")
+    assert window.run(titles) == ["conv2, unit 4", "conv2, unit 3"]
+    press(window, "ArrowRight", shift=True)
+    address = window.run(HASH)
+    assert address == "#units/conv3/0/pictures/1/conv2/3/1"
+    window.run("await new Promise((go) => setTimeout(go, 450))")
     window.click("#u-unpin")
+    assert window.run(HASH) == "#units/conv3/0/pictures/1"
     assert window.run("return document.querySelectorAll('.panel')[1].hidden")
+    window.run("history.back()")
+    window.wait(f"location.hash === '{address}' && {READY}")
+    assert window.run(titles)[1:] == ["conv2, unit 3"]
+    at("#units/conv1/2/guided/4/conv22/99/x")
+    assert window.run(HASH) == "#units/conv1/2/guided/4/conv2/16/1"
+    assert window.run(titles) == ["conv1, unit 2", "conv2, unit 16"]
+    said = window.run("return $('u-said').textContent")
+    assert "no layer conv22, this is conv2; there is no patch x" in said
+    assert "no unit 99" in said
 
 
 def test_runs_are_drawn_when_they_are_opened(at):
