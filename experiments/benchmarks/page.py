@@ -7,7 +7,7 @@ backend of TensorFlow.js takes; with a processor four times slower, a whole answ
 flat over 1,000 explanations.
 
     npm install --prefix FOLDER @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
-    python -m experiments.benchmarks.page --tfjs FOLDER            about 1 minute, 1 core
+    python -m experiments.benchmarks.page --tfjs FOLDER        about 1 minute, 1 core
 
 Both run on one thread of one page, in turns; processor time is that of all processes of
 the browser, and the least over the rounds is given, since other load on a machine only
@@ -185,7 +185,9 @@ def main() -> None:
             for name, classifier in nets.items():
                 window.open(f"{address}/page/page.html")
                 window.wait("answer")
-                print(json.dumps({"network": name} | compare(window, classifier, given)))
+                print(
+                    json.dumps({"network": name} | compare(window, classifier, given))
+                )
             print(json.dumps(alone(window)))
 
 

@@ -1,6 +1,5 @@
 """The page holds what was found, nothing from elsewhere, and works in a browser."""
 
-import base64
 import io
 import json
 import re
@@ -21,6 +20,7 @@ from allconv.reports import gallery, sheets
 from allconv.reports.units import look
 from allconv.results import tables
 from tests.reports import browser as browsers
+from tests.reports.test_packed import unpacked
 
 SIZES = {"conv1": (5, 3), "conv2": (17, 7), "conv3": (10, 7)}  # units, pixels they see
 EVIL = "</script><script>console.error('ran')</script><b>"
@@ -123,10 +123,10 @@ def test_fill_looks_for_names_in_the_template_only():
         gallery.fill("{{c}}", {})
 
 
-def picture(uri):
-    head, _, body = uri.partition(",")
-    assert head == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
+def picture(text):
+    file = Image.open(io.BytesIO(unpacked(text)))
+    assert file.format == "WEBP"
+    return np.asarray(file.convert("RGB"))
 
 
 def test_layers_hold_what_was_found(page):
@@ -204,7 +204,7 @@ def test_tables_and_runs(page):
     assert said in reader.text
     assert "seed 2: error" not in reader.text
     alts = [image["alt"] for image in reader.images]
-    packed = zlib.decompress(base64.b64decode(reader.images[0]["data-packed"]))
+    packed = zlib.decompress(unpacked(reader.images[0]["data-packed"]))
     assert packed.startswith(b"<?xml")
     assert len(alts) == 1 + 2 * 2  # curves of both; a curve and a matrix of each
     assert "quick, seed 0, quick, seed 1" in alts[0]

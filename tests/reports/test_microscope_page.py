@@ -1,6 +1,5 @@
 """The page holds what was given, nothing from elsewhere, and answers a person."""
 
-import base64
 import io
 import json
 import re
@@ -21,6 +20,7 @@ from allconv.networks.classifier import Classifier
 from allconv.reports.microscope import page
 from allconv.reports.microscope.__main__ import main
 from tests.reports import browser as browsers
+from tests.reports.test_packed import unpacked
 
 
 def small(values=None, dataset="shapes", architecture="small"):
@@ -51,7 +51,7 @@ def facts_of(text):
 
 def blob_of(text, name, dtype):
     found = re.search(rf'id="{name}">(.*?)</script>', text)
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(found[1])), np.uint8)
+    planes = np.frombuffer(zlib.decompress(unpacked(found[1])), np.uint8)
     return planes.reshape(np.dtype(dtype).itemsize, -1).T.copy().view(dtype).ravel()
 
 

@@ -20,10 +20,11 @@ async function arrival(id) {
   return JSON.parse(here().textContent);
 }
 
-async function decoded(uri) {
-  const image = new Image();
-  image.src = uri;
+async function decoded(packed) {
+  const image = new Image(), address = URL.createObjectURL(new Blob([bytesOf(packed)], { type: "image/webp" }));
+  image.src = address;
   await image.decode();
+  URL.revokeObjectURL(address);
   return image;
 }
 
@@ -35,7 +36,7 @@ async function open(name) {
   if (!opened.has(name)) {
     const data = await arrival(`data-${name}`);
     data.images = {};
-    await Promise.all(Object.entries(data.sheets).map(async ([key, uri]) => { data.images[key] = await decoded(uri); }));
+    await Promise.all(Object.entries(data.sheets).map(async ([key, packed]) => { data.images[key] = await decoded(packed); }));
     delete data.sheets; // the pictures have them
     opened.set(name, data);
   }

@@ -2,7 +2,7 @@
 
 The page is one HTML file that opens from a folder, needs no server and loads nothing.
 Weights travel as half-precision numbers where those are exact, as they are for the
-released files, else as float32; what is large is deflated and in base64.
+released files, else as float32; what is large is deflated.
 
     classifier = Classifier.load(weights.released("all_cnn_c", "cifar10"))
     page.write("microscope.html", [classifier])
@@ -25,6 +25,7 @@ from allconv.data import datasets
 from allconv.data.preprocessing import FIXED_POINT, GCN_SCALE, GCNZCA, MeanStd
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
+from allconv.reports import packed
 from allconv.reports.microscope.steps import describe
 
 FOLDER = Path(__file__).parent
@@ -263,7 +264,7 @@ def _ends(network: dict, values: np.ndarray) -> dict:
 
 
 def _blob(array: np.ndarray, blobs: dict[str, str]) -> str:
-    """Keep an array as deflated bytes in base64; its name, equal for equal arrays.
+    """Keep an array deflated, as `packed` has it; its name, equal for equal arrays.
 
     First come the low bytes of all numbers, then the next ones, and whole numbers have
     their sign in the lowest bit: a ninth less to load. What looks like noise is coded
@@ -276,8 +277,7 @@ def _blob(array: np.ndarray, blobs: dict[str, str]) -> str:
     name = "blob-" + hashlib.sha256(planes).hexdigest()[:16]
     if name not in blobs:
         ways = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED)
-        packed = min((_deflated(planes, way) for way in ways), key=len)
-        blobs[name] = base64.b64encode(packed).decode()
+        blobs[name] = packed.text(min((_deflated(planes, w) for w in ways), key=len))
     return name
 
 
