@@ -35,7 +35,9 @@ class Browser:
         port = line.rpartition("port ")[2].strip().rstrip(".")
         self.session = f"http://127.0.0.1:{port}/session"
         flags = (
-            "--headless=new --no-sandbox --disable-gpu --allow-file-access-from-files"
+            "--headless=new --no-sandbox --disable-gpu --allow-file-access-from-files "
+            # A webcam that shows a moving picture, and a person who lets it be used.
+            "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
         )
         options = {"args": [*flags.split(), f"--user-data-dir={folder}"]}
         wanted = {"goog:chromeOptions": options | {"binary": CHROMIUM}}

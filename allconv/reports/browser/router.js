@@ -48,3 +48,4 @@ $("parts").addEventListener("click", (event) => {
 addEventListener("hashchange", () => showPart(place.partOf(location.hash)));
 addEventListener("DOMContentLoaded", () => showPart(place.part));
 showPart(place.partOf(location.hash));
+if (shell.live.length) $("state").append(" The ", make("a", "units", { href: "#units" }), " are here sooner."); // until it runs

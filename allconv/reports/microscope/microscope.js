@@ -3,7 +3,7 @@
 
 /* ---- What is looked at ---- */
 
-let entry = null; // of the network
+let entry = null, ready = null; // the network that is shown; that the laboratory has
 const view = { image: 0, layer: 0, unit: null, cell: null, target: null };
 let original = null, pixels = null; // uint8 RGB; `pixels` with what was painted
 let answer = null, tool = "look", cursor = [16, 16];
@@ -18,6 +18,7 @@ async function look() {
   try {
     do {
       again = false;
+      if (ready !== entry) return; // `go` looks when it is
       const { layer, unit, cell, target } = view, asked = entry;
       const result = await laboratory.ask("look", { pixels: pixels.slice(), view: { layer, unit, cell, target } });
       const { unit: chosen } = result.neuron, beside = kept; // of both images the same unit
@@ -38,7 +39,8 @@ async function open(which) {
   entry = facts.networks[which];
   $("state").hidden = false;
   $("state").textContent = `Unpacking ${entry.title} …`;
-  const opened = await laboratory.ask("open", await partsOf(entry));
+  const opening = entry, opened = await laboratory.ask("open", await partsOf(opening));
+  ready = opening;
   entry.compiled = opened.compiled;
   entry.images.pixels ??= await unpack(entry.images.blob, Uint8Array);
   $("about").textContent = entry.about;
