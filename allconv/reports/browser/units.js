@@ -55,7 +55,7 @@ async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, beside, 
     const here = tab.dataset.name === name;
     tab.setAttribute("aria-selected", here);
     tab.tabIndex = here ? 0 : -1;
-    if (here) $("u-tabs").scrollLeft = tab.offsetLeft - $("u-tabs").offsetLeft - ($("u-tabs").clientWidth - tab.clientWidth) / 2;
+    if (here) centre(tab);
   }
   const data = await open(name), second = beside && await open(beside.name);
   if (wanted !== name) return; // another layer was chosen while this one was decoded
@@ -81,6 +81,10 @@ async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, beside, 
   $("u-layer").setAttribute("aria-labelledby", `u-tab-${name}`);
   $("u-state").hidden = true;
   $("u-layer").setAttribute("aria-busy", "false");
+}
+
+function centre(tab) {
+  $("u-tabs").scrollLeft = tab.offsetLeft - $("u-tabs").offsetLeft - ($("u-tabs").clientWidth - tab.clientWidth) / 2;
 }
 
 function say(wrong) {
@@ -188,6 +192,7 @@ function pin(yes) {
 function project(yes) {
   document.documentElement.classList.toggle("projector", yes);
   $("u-project").setAttribute("aria-pressed", yes);
+  centre($("u-tabs").querySelector("[aria-selected=true]")); // tabs have another width now
 }
 
 /* ---- The address: #units/layer/unit/view/patch, and layer/unit/patch of the unit beside;
