@@ -128,7 +128,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def text(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array, np.float32)).decode()
+    return base64.b64encode(array.astype(np.float32).tobytes()).decode()
 
 
 def served(folders: dict[str, Path]) -> Iterator[str]:
