@@ -296,7 +296,8 @@ def test_a_neuron_is_chosen_by_pointer_and_by_keys(fresh):
     fresh.run(SETTLE)
     assert fresh.run("return layerOf().name") == "conv7"
     audits = fresh.run(
-        "return [...document.querySelectorAll('#four .audit')].map((a) => a.textContent)"
+        "return [...document.querySelectorAll('#four .audit')]"
+        ".map((audit) => audit.textContent)"
     )
     assert audits == [
         "",
