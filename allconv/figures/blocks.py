@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from allconv.figures.maps import COLOURS, legible
+from allconv.figures.grid import legible
+from allconv.figures.maps import COLOURS
 from allconv.figures.style import in_defaults
 
 FILLS = {"convolution": COLOURS[0], "pooling": COLOURS[1], "dense": COLOURS[3]}

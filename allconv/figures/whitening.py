@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from allconv.figures import maps
+from allconv.figures.grid import legible
 from allconv.figures.style import in_defaults, legend
 from allconv.probes.correlation import mean_correlation
 
@@ -63,7 +64,7 @@ def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
     figure.colorbar(image, ax=grid, shrink=0.8, label="covariance / mean variance")
     for axes in grid:
         axes.title.set_fontsize(9)
-    return maps.legible(figure)
+    return legible(figure)
 
 
 def deconvolution_kernels(
