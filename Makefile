@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format types tables docs clean
+.PHONY: demo test lint format types tables docs slides clean
 
 demo: $(VENV)/ready
 	$(RUN) -m experiments.demo
@@ -33,6 +33,10 @@ docs: $(VENV)/ready
 	rm -rf site
 	TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m pdoc allconv --docformat google --output-directory site
 	$(RUN) -m tools.links site *.md docs findings notebooks records weights
+
+# One page from docs/slides.md, for a projector; needs Node.js.
+slides:
+	npx --yes @marp-team/marp-cli@4 docs/slides.md -o site/slides.html
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \

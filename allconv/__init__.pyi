@@ -3,6 +3,7 @@ from . import (
     data as data,
     figures as figures,
     layers as layers,
+    lessons as lessons,
     networks as networks,
     presets as presets,
     probes as probes,

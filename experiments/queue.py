@@ -156,9 +156,19 @@ def main() -> int:
     parser.add_argument("--records", metavar="DIR", help="default: records")
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Ray cluster that runs, or auto: the one this machine is part of",
+    )
+    parser.add_argument(
+        "--cpus", type=int, default=machine.cores(), help="cores of a run there"
+    )
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of a run there")
     arguments = parser.parse_args()
-    if arguments.processes < 1:
-        parser.error(f"--processes should be 1 or more, not {arguments.processes}")
+    for name in ("processes", "cpus"):
+        if (value := getattr(arguments, name)) < 1:
+            parser.error(f"--{name} should be 1 or more, not {value}")
     extra = ["--records", arguments.records] if arguments.records else []
     for name in arguments.modules:
         extra += ["--import", name]
@@ -173,6 +183,14 @@ def main() -> int:
         jobs = listed(arguments.what, arguments.seeds)
     except (ValueError, OSError, ImportError) as error:
         parser.error(one_line(error))
+    if arguments.cluster:
+        from experiments import cluster
+
+        where = (arguments.cluster, arguments.cpus, arguments.gpus)
+        try:
+            return report(jobs, cluster.work_off(jobs, extra, *where))
+        except ValueError as error:
+            parser.error(one_line(error))
     running: list[subprocess.Popen] = []
     stopped = threading.Event()
     with ThreadPoolExecutor(arguments.processes) as pool:

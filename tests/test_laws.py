@@ -11,7 +11,7 @@ ROOT = Path(allconv.__file__).parent
 # From the ground up: a folder imports those before it, never one after it.
 FLOORS = (
     *("core", "data", "layers", "saliency", "probes", "networks", "presets"),
-    *("results", "training", "figures", "reports", "commands"),
+    *("results", "training", "figures", "reports", "commands", "lessons"),
 )
 ANY_MODEL = ("saliency", "probes", "figures")
 NOT_THERE = {"data", "networks", "presets", "training", "results", "reports"}

@@ -1,10 +1,14 @@
 from . import (
+    blocks as blocks,
     grid as grid,
     maps as maps,
     probes as probes,
     runs as runs,
     style as style,
     whitening as whitening,
+)
+from .blocks import (
+    block_diagram as block_diagram,
 )
 from .maps import (
     rule_comparison as rule_comparison,

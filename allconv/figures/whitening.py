@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from allconv.figures import maps
+from allconv.figures.grid import legible
 from allconv.figures.style import in_defaults, legend
 from allconv.probes.correlation import mean_correlation
 
@@ -58,10 +59,12 @@ def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
         scaled = matrix / np.mean(np.diag(matrix))
         image = axes.imshow(scaled, cmap="RdBu_r", vmin=-1, vmax=1)
         mean = f"mean |correlation| {mean_correlation(matrix):.2f}"
-        axes.set_title(f"{title}\n{mean}", fontsize=8)
+        axes.set_title(f"{title}\n{mean}")
         axes.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=grid, shrink=0.8, label="covariance / mean variance")
-    return figure
+    for axes in grid:
+        axes.title.set_fontsize(9)
+    return legible(figure)
 
 
 def deconvolution_kernels(

@@ -84,8 +84,8 @@ class ChannelDeconvolution(keras.layers.Layer):
         if training and self.trainable:
             chosen = self._estimate(in_full(x))
             first = tf.equal(self.steps, 0)
-            average(running, chosen, tf.where(first, 1.0, self.momentum))
-            self.steps.assign_add(1)
+            finite = average(running, chosen, tf.where(first, 1.0, self.momentum))
+            self.steps.assign_add(tf.cast(finite, "int32"))
         else:
             chosen = [tf.convert_to_tensor(weight) for weight in running]
         kernel, bias = [tf.cast(a, x.dtype) for a in self._affine(*chosen)]

@@ -2,9 +2,9 @@
 
 Ye et al., "Network Deconvolution", ICLR 2020 (arXiv 1905.11926). The authors iterate
 `T = (3I - ZY) / 2, Y <- YT, Z <- TZ` from `Y = A / |A|` (Frobenius), `Z = I`, and
-return `Z / sqrt(|A|)`. All of these are polynomials in `A` and commute, so `W = ZY` obeys
-`W <- WTT` on its own. For few iterations the result is a smooth, damped inverse root:
-eigenvalues far below `|A|` are raised by at most `1.5 ** iterations`.
+return `Z / sqrt(|A|)`. All of these are polynomials in `A` and commute, so `W = ZY`
+obeys `W <- WTT` on its own. For few iterations the result is a smooth, damped inverse
+root: eigenvalues far below `|A|` are raised by at most `1.5 ** iterations`.
 
 There are two ways to the same polynomial. `by_products` multiplies matrices: 28
 products for 5 iterations and their gradient. `by_eigenvectors` takes the matrix apart,

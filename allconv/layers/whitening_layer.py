@@ -30,6 +30,8 @@ class Whitening(keras.layers.Layer):
             use the latest estimate, as a constant. 1 in the paper. Cheaper, but another
             function, and less stable: with 2, a small CIFAR-10 net learned at a rate of
             0.02 and diverged at the authors' 0.1.
+        synchronized: whether the statistics are of the whole batch where replicas have
+            a part of it each, as `keras.layers.BatchNormalization` has it.
         activation, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer: as in `keras.layers.Conv2D`. The kernel's default is the
             authors': uniform within `1 / sqrt(fan in)`.
@@ -48,6 +50,7 @@ class Whitening(keras.layers.Layer):
         momentum: float = 0.1,
         freeze_after: int | None = None,
         statistics_every: int = 1,
+        synchronized: bool = False,
         activation=None,
         kernel_initializer=None,
         bias_initializer="zeros",
@@ -65,6 +68,7 @@ class Whitening(keras.layers.Layer):
         if freeze_after is not None:
             check_count("freeze_after", freeze_after)
         self.statistics_every = check_count("statistics_every", statistics_every)
+        self.synchronized = synchronized
         self.activation = keras.activations.get(activation)
         uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
         self.kernel_initializer = keras.initializers.get(kernel_initializer or uniform)
@@ -74,7 +78,8 @@ class Whitening(keras.layers.Layer):
 
     def get_config(self):
         plain = "block use_bias iterations epsilon momentum freeze_after"
-        config = {k: getattr(self, k) for k in f"{plain} statistics_every".split()}
+        plain += " statistics_every synchronized"
+        config = {k: getattr(self, k) for k in plain.split()}
         config["activation"] = keras.activations.serialize(self.activation)
         for name in ("kernel_initializer", "bias_initializer"):
             config[name] = keras.initializers.serialize(getattr(self, name))
@@ -134,16 +139,23 @@ class Whitening(keras.layers.Layer):
             frozen = step % (10 * self.freeze_after) > self.freeze_after
             due &= ~frozen
             held = [tf.where(frozen, *pair) for pair in zip(running, held, strict=True)]
-        chosen = tf.cond(due, lambda: self._estimate(rows()), lambda: held)
-        # Outside tf.cond, where replicas may exchange what they assign.
+        if self.synchronized:  # inside tf.cond replicas cannot exchange anything
+            new = self._estimate(rows())
+            chosen = [tf.where(due, *pair) for pair in zip(new, held, strict=True)]
+        else:
+            chosen = tf.cond(due, lambda: self._estimate(rows()), lambda: held)
+        # Outside tf.cond, too, where replicas exchange what they assign.
         average(running, chosen, tf.where(due, self.momentum, 0.0))
-        for weight, new in zip(latest, chosen, strict=False):
-            weight.assign(tf.stop_gradient(new))
+        average(latest, chosen[: len(latest)], 1.0)
         self.steps.assign_add(1)
         return chosen
 
     def _estimate(self, rows):
-        mean, covariance = self.moments(in_full(rows))
+        rows = in_full(rows)
+        mean, covariance = self.moments(rows)
+        if self.synchronized:
+            count = tf.cast(tf.shape(rows)[-2], rows.dtype)
+            mean, covariance = _of_all_replicas(mean, covariance, count)
         ridge = self.epsilon * tf.eye(covariance.shape[-1], dtype=covariance.dtype)
         return [mean, self.inverse_root(covariance + ridge, self.iterations)]
 
@@ -254,9 +266,28 @@ def add_counter(layer: keras.layers.Layer):
     )
 
 
-def average(running: list, new: list, rate) -> None:
-    """Moves running averages towards new values by a fraction `rate`."""
+def average(running: list, new: list, rate) -> tf.Tensor:
+    """Moves running averages towards new values by a fraction `rate`.
+
+    A batch with NaN or infinity moves none, or they would never be numbers again; that
+    its outputs are none tells of it. Returns whether they are numbers.
+    """
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in new])
     for weight, value in zip(running, new, strict=True):
         old = tf.convert_to_tensor(weight)
-        step = tf.stop_gradient(value) - old
-        weight.assign(old + tf.cast(rate, old.dtype) * step)
+        step = tf.cast(rate, old.dtype) * (tf.stop_gradient(value) - old)
+        weight.assign(tf.where(finite, old + step, old))
+    return finite
+
+
+def _of_all_replicas(mean, covariance, count):
+    """Mean and covariance of the rows of all replicas, from those of each."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return mean, covariance
+    total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    shared = replica.all_reduce(tf.distribute.ReduceOp.SUM, count * mean) / total
+    apart = mean - shared
+    covariance += apart[..., :, None] * apart[..., None, :]
+    covariance = replica.all_reduce(tf.distribute.ReduceOp.SUM, count * covariance)
+    return shared, covariance / total

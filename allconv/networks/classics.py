@@ -7,10 +7,11 @@ convolution. `global_pool` and `predictions` are the end.
 
 Kernels start as the authors' do, uniform within `1 / sqrt(fan in)`; biases at 0 (the
 authors' as their kernels). There is no dropout. With `"deconv"` the dense layer is one
-of `netdeconv` too; `norm_options` are of the convolutions.
+of `netdeconv` too; `norm_options` are of the convolutions, but for `channel_block`.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 from allconv.core import backend  # noqa: F401, before Keras
 
@@ -18,7 +19,7 @@ from allconv.core import backend  # noqa: F401, before Keras
 import keras
 from keras import layers
 
-from allconv.layers.netdeconv import NetworkDeconvolutionDense
+from allconv.layers.netdeconv import ChannelDeconvolution, NetworkDeconvolutionDense
 from allconv.networks import classics_blocks, classics_rows
 from allconv.networks.builders import (
     Builder,
@@ -29,11 +30,15 @@ from allconv.networks.builders import (
 )
 from allconv.networks.classics_layers import Convolutions, initializer
 
+CHANNELS = "channel_block"  # the authors' `--delinear False --block-fc`
+
 
 def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
     """All rows, to the last map."""
     network = classics_rows.get(options.network)
-    make = Convolutions(options, network.block)
+    chosen = dict(options.norm_options)
+    chosen.pop(CHANNELS, None)
+    make = Convolutions(replace(options, norm_options=chosen), network.block)
     counts: Counter[str] = Counter()
     for row in network.rows:
         counts[row.label] += 1
@@ -50,8 +55,11 @@ def top(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
         "dtype": "float32",
         "name": "predictions",
     }
+    channels = options.norm_options.get(CHANNELS)
+    if channels:
+        x = ChannelDeconvolution(channels, epsilon=1e-5, name="channels")(x)
     x = pool_map(x, "avg")
-    if options.norm != "deconv":
+    if options.norm != "deconv" or channels:
         return layers.Dense(options.classes, **arguments)(x)
     block = classics_rows.get(options.network).dense_block
     return NetworkDeconvolutionDense(options.classes, block=block, **arguments)(x)

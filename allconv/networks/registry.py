@@ -45,6 +45,7 @@ class Family:
         muon: Whether `muon.Muon` may turn its kernels, where `norm` is `"batch"`.
         score_bias: Whether its class scores are rectified, and so may start at a bias
             that keeps them on.
+        channel_block: Whether `norm_options` may have it.
         layers: What has `hidden` and `top`, in place of `module`: of a network of your
             own, see `own.register`.
     """
@@ -59,6 +60,7 @@ class Family:
     sizes_change: bool = True
     muon: bool = False
     score_bias: bool = False
+    channel_block: bool = False
     layers: Layers | None = None
 
 
@@ -91,19 +93,23 @@ CLASSICS = Family(
     input_size=lambda name: 32,
     smallest_input=classics_rows.smallest_input,
     classes=lambda name: 10,
+    channel_block=True,
 )
 FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS)
 NAMES: tuple[str, ...] = tuple(name for family in FAMILIES for name in family.names)
 
 # What `norm_options` may hold, with its type and bounds: arguments of
 # `batch_norm.BatchNormalization` (whose kernel raises a smaller epsilon to this one
-# without a word) and of `netdeconv.NetworkDeconvolution2D`.
+# without a word) and of `netdeconv.NetworkDeconvolution2D`. `channel_block` is not of a
+# convolution: with it the last map goes through a `netdeconv.ChannelDeconvolution` of
+# that block, and the dense layer is a plain one.
 NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
     "none": {},
     "batch": {
         "momentum": (float, 0, 1),
         "epsilon": (float, 1e-5, 1),
         "fused": (bool, 0, 1),
+        "synchronized": (bool, 0, 1),
     },
     "deconv": {
         "block": (int, 1, 10**6),
@@ -113,6 +119,8 @@ NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
         "momentum": (float, 1e-6, 1),
         "freeze_after": (int, 1, 10**6),
         "statistics_every": (int, 1, 10**6),
+        "synchronized": (bool, 0, 1),
+        "channel_block": (int, 1, 10**6),
     },
 }
 
@@ -148,7 +156,9 @@ def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:
         raise ValueError(
             f"`norm_options` should be a dict. Received: norm_options={options!r}"
         )
-    allowed = NORM_OPTIONS[norm]
+    allowed = dict(NORM_OPTIONS[norm])
+    if not family(name).channel_block:
+        allowed.pop("channel_block", None)
     for key, value in options.items():
         if key not in allowed:
             raise ValueError(

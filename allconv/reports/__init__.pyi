@@ -4,6 +4,7 @@ from . import (
     gallery as gallery,
     inputs as inputs,
     microscope as microscope,
+    packed as packed,
     results_html as results_html,
     sheets as sheets,
     sources as sources,

@@ -1,6 +1,5 @@
 """The tables of results and the runs behind them, as parts of a web page."""
 
-import base64
 import html
 import io
 import math
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from allconv.data import datasets
 from allconv.figures import runs, style
+from allconv.reports import packed
 from allconv.results import tables
 
 
@@ -122,5 +122,5 @@ def _svg(figure: Figure, alt: str, kind: str) -> str:
     file = io.BytesIO()
     with style.defaults(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
-    packed = base64.b64encode(zlib.compress(file.getvalue(), 9)).decode()
-    return f'<img class="{kind}" alt="{html.escape(alt)}" data-packed="{packed}">'
+    content = packed.text(zlib.compress(file.getvalue(), 9))
+    return f'<img class="{kind}" alt="{html.escape(alt)}" data-packed="{content}">'

@@ -5,7 +5,6 @@ lossy WebP halves the resolution of colour, by which a signed map is wrong by 15
 of 256 levels (RMS; All-CNN-C), and by seven steps by 8 to 12.
 """
 
-import base64
 import html
 import io
 import json
@@ -18,6 +17,7 @@ from PIL import Image
 from allconv.figures import maps
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
+from allconv.reports import packed
 from allconv.reports.sources import Source
 from allconv.reports.units import RULES, Units, convolutions
 
@@ -55,13 +55,13 @@ def eight_bits(tiles: np.ndarray) -> np.ndarray:
 
 
 def webp(picture: np.ndarray, quality: int | None) -> str:
-    """A data URI of a picture, uint8 RGB; quality None: lossless."""
+    """A picture, uint8 RGB, as `packed` has it; quality None: lossless."""
     file = io.BytesIO()
     kept: dict = {"lossless": True} if quality is None else {"quality": quality}
     if quality is not None:
         kept["use_sharp_yuv"] = True
     Image.fromarray(picture).save(file, "WEBP", method=4, **kept)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    return packed.text(file.getvalue())
 
 
 def script(name: str, content: object) -> str:

@@ -22,13 +22,18 @@ marked `*` are other functions than the paper's.
 """
 
 import argparse
+import itertools
+import math
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from allconv.layers import roots
+from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.whitening_layer import Whitening
 from allconv.networks import builders
 from allconv.results import tables
@@ -72,6 +77,7 @@ def root_coupled(a, iterations=5):
 PATCHES = {"patches": patches_gathered}
 MOMENTS = {"moments": moments_differentiated}
 ROOT = {"inverse_root": root_coupled}
+PRODUCTS = {"inverse_root": roots.by_products}
 # name: (one of `NORMS`, functions put in the place of the layers' own, norm_options)
 VARIANTS: dict[str, tuple[str, dict, dict]] = {
     "none": ("none", {}, {}),
@@ -80,13 +86,19 @@ VARIANTS: dict[str, tuple[str, dict, dict]] = {
     "deconv, as published": ("deconv", PATCHES | MOMENTS | ROOT, {}),
     "+ patches cut in cells": ("deconv", MOMENTS | ROOT, {}),
     "+ symmetric gradient of moments": ("deconv", PATCHES | ROOT, {}),
-    "+ Newton-Schulz in one variable": ("deconv", PATCHES | MOMENTS, {}),
-    "deconv": ("deconv", {}, {}),
+    "+ Newton-Schulz in one variable": ("deconv", PATCHES | MOMENTS | PRODUCTS, {}),
+    "all of these": ("deconv", PRODUCTS, {}),
+    "deconv, roots by eigenvectors": ("deconv", {}, {}),
     "* sampling_stride=5": ("deconv", {}, {"sampling_stride": 5}),
     "* block=32": ("deconv", {}, {"block": 32}),
     "* statistics_every=2": ("deconv", {}, {"statistics_every": 2}),
     "* statistics_every=10": ("deconv", {}, {"statistics_every": 10}),
 }
+
+
+NAME = "deconv, roots by eigenvectors"  # the layers as they are
+SHORT = ("none", "batch (fused)", "deconv, as published", "all of these", NAME)
+BASES = ("none", "batch (fused)")
 
 
 def build(net: str, norm: str, functions: dict, options: dict) -> keras.Model:
@@ -130,12 +142,38 @@ def training_step(net: str, variant: tuple, batch: int):
     return step
 
 
-def measure(net: str, batch: int, turns: int) -> dict[str, dict[str, list[float]]]:
+def operations(net: str, batch: int) -> dict[str, float]:
+    """10^9 operations of a training step, by what they are for.
+
+    Convolutions and what is done to their kernels count three times, since two
+    gradients cost as much as the product; covariances twice; of a root 28 products,
+    though the layers get by with less.
+    """
+    model = build(net, *VARIANTS[NAME])
+    out = dict.fromkeys(("convolutions", "covariances", "roots", "kernels"), 0.0)
+    for layer in model.layers:
+        if not isinstance(layer, NetworkDeconvolution2D):
+            continue
+        _, rows, columns, filters = layer.output.shape
+        features = layer.running_mean.shape[-1]
+        weights = math.prod(layer.kernel.shape)
+        sampled = layer.sample(tf.zeros((1, *layer.input.shape[1:]))).shape[-2]
+        root = 28 if layer.iterations == 5 else 6 * layer.iterations
+        out["convolutions"] += 6 * batch * rows * columns * weights
+        out["covariances"] += 4 * batch * sampled * features**2
+        out["roots"] += 2 * root * features**3
+        out["kernels"] += 6 * filters * layer.shares * features**2
+    return {name: count / 1e9 for name, count in out.items()}
+
+
+def measure(
+    net: str, batch: int, turns: int, names: Sequence[str] = tuple(VARIANTS)
+) -> dict[str, dict[str, list[float]]]:
     """Wall and processor seconds of a step, by variant, one of each for each turn.
 
     For a variant with `statistics_every=k` a step is the mean of `k` steps.
     """
-    ready = {name: training_step(net, v, batch) for name, v in VARIANTS.items()}
+    ready = {name: training_step(net, VARIANTS[name], batch) for name in names}
     seconds: dict[str, dict[str, list[float]]] = {
         name: {"wall": [], "cpu": []} for name in ready
     }
@@ -159,10 +197,10 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
     head = ("variant", "wall s", "cpu s", "wall / none", "cpu / none")
-    lines: list[tuple[str, ...]] = [(*head, "wall / batch", "cpu / batch")]
+    lines: list[tuple[str, ...]] = [(*head, "wall / fused batch", "cpu / fused batch")]
     for name, times in seconds.items():
         cells = [f"{statistics.median(times[clock]):.2f}" for clock in ("wall", "cpu")]
-        for base in ("none", "batch (Keras)"):
+        for base in BASES:
             cells += [ratio(name, base, clock) for clock in ("wall", "cpu")]
         lines.append((name, *cells))
     return tables.markdown(lines, left=1)
@@ -171,12 +209,18 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", choices=NETS, nargs="+", default=NETS)
-    parser.add_argument("--batch", type=int, default=128, help="images a step")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[128], help="images a step"
+    )
     parser.add_argument("--turns", type=int, default=5, help="turns that count")
+    parser.add_argument("--short", action="store_true", help="the main rows only")
     arguments = parser.parse_args()
-    for name in arguments.net:
-        print(f"\n{name}, batch {arguments.batch}, {arguments.turns} turns\n")
-        print(table(measure(name, arguments.batch, arguments.turns)), flush=True)
+    names = SHORT if arguments.short else tuple(VARIANTS)
+    for name, batch in itertools.product(arguments.net, arguments.batch):
+        print(f"\n{name}, batch {batch}, {arguments.turns} turns\n")
+        counts = operations(name, batch).items()
+        print(", ".join(f"{count:.0f} GFLOP {what}" for what, count in counts), "\n")
+        print(table(measure(name, batch, arguments.turns, names)), flush=True)
 
 
 if __name__ == "__main__":

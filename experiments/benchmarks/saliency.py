@@ -14,7 +14,9 @@ peak over its size before the first explanation. Other libraries (tf-keras-vis, 
 captum) are measured where they are installed: none of them is needed by this project.
 All maps are of the same classes. 'agrees' is the correlation with an eager tape through
 the network with each rectifier swapped, on two images; the plain gradient is another
-map, and does not.
+map, and does not. Speed on two cores that twenty other processes used, 5 rounds
+(All-CNN-C, 64 images; ResNet50, 8): ours 0.92 and 0.93, Xplique 0.71 and 0.71,
+tf-keras-vis 0.47 and 0.43, captum 0.42.
 """
 
 import argparse

@@ -109,7 +109,10 @@ def test_variants_are_of_the_kinds_they_name(net):
     every = layers("* statistics_every=2", NetworkDeconvolution2D)
     assert {(x.block, x.statistics_every) for x in every} == {(64, 2)}
     for variant, functions in (
-        ("deconv", {whitening.patches, whitening.moments, roots.inverse_root}),
+        (
+            cost_benchmark.NAME,
+            {whitening.patches, whitening.moments, roots.inverse_root},
+        ),
         (
             "deconv, as published",
             {
@@ -127,7 +130,7 @@ def test_variants_are_of_the_kinds_they_name(net):
 def test_whitening_as_published_is_the_same_function():
     x = tf.random.stateless_normal((8, 9, 9, 4), (0, 0))
     found = []
-    for variant in ("deconv", "deconv, as published"):
+    for variant in (cost_benchmark.NAME, "deconv, as published"):
         layer = NetworkDeconvolution2D(5, 3, kernel_initializer="ones", epsilon=0.1)
         for name, function in cost_benchmark.VARIANTS[variant][1].items():
             setattr(layer, name, function)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from allconv.layers.netdeconv import NetworkDeconvolution2D
+from allconv.layers.netdeconv import ChannelDeconvolution, NetworkDeconvolution2D
 from tests.deconvolution import (
     build,
     images,
@@ -95,6 +95,24 @@ def test_statistics_are_float32_in_lower_precision(policy):
     near(tf.cast(y, "float32"), exact(tf.cast(x, "float32"), training=True), 0.03)
 
 
+@pytest.mark.parametrize("options", [{}, {"freeze_after": 5}])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_batch_of_no_numbers_is_told_and_leaves_the_averages(options, wrong):
+    x = images(0).astype("float32")
+    broken = x.copy()
+    broken[0, 4, 4, 0] = wrong
+    for layer in (NetworkDeconvolution2D(3, 3, **options), ChannelDeconvolution(3)):
+        layer(x)
+        for _ in range(2):  # before the first numbers, and after
+            before = [w.numpy() for w in layer.non_trainable_weights if w.ndim]
+            assert not np.isfinite(layer(broken, training=True)).all()
+            after = [w.numpy() for w in layer.non_trainable_weights if w.ndim]
+            for old, new in zip(before, after, strict=True):
+                np.testing.assert_array_equal(old, new)
+            layer(x, training=True)
+        assert np.isfinite(layer(x)).all()
+
+
 REPLICAS = """
 import keras, numpy as np, tensorflow as tf
 from allconv.layers.channel_deconvolution import ChannelDeconvolution
@@ -123,6 +141,25 @@ first = model.layers[0]
 assert int(first.steps.value.values[0]) == 2
 centre = np.reshape(first.running_mean.value.values[0], (3, 3, 3))
 np.testing.assert_allclose(centre[1, 1], expected, atol=1e-6)
+
+def step(batch):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)),
+        NetworkDeconvolution2D(4, 3, synchronized=True, freeze_after=9, padding=1),
+        NetworkDeconvolution2D(4, 3, synchronized=True, padding=1),
+        keras.layers.GlobalAveragePooling2D(),
+    ])
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(batch, np.arange(64).reshape(16, 4) % 5, batch_size=16, verbose=0)
+    values = [w.value for w in model.weights]
+    return [getattr(v, 'values', [v])[0].numpy() for v in values]
+
+alone = step(x[:16])
+with strategy.scope():
+    together = step(x[:16])
+for one, both in zip(alone, together):
+    np.testing.assert_allclose(one, both, rtol=1e-4, atol=1e-5)
 """
 
 

@@ -113,14 +113,16 @@ def test_every_option_of_a_norm_is_an_argument_of_its_layer(norm):
     for key, (kind, low, high) in registry.NORM_OPTIONS[norm].items():
         for value in {kind(low), kind(high)} - {1000, 10**6}:
             builders.build(
-                "strided_cnn_a",
+                "resnet18_cifar" if key == "channel_block" else "strided_cnn_a",
                 input_shape=(9, 9, 3),
                 norm=norm,
                 norm_options={key: value},
             )
         for value in (high + 1, low - 1, "1", None if key != "freeze_after" else []):
             with pytest.raises(ValueError, match=f"`norm_options` .* for '{key}'. Rec"):
-                registry.check_norm("strided_cnn_a", norm, {key: value})
+                registry.check_norm("resnet18_cifar", norm, {key: value})
+    with pytest.raises(ValueError, match=r"`norm_options` should be of block, .* Rec"):
+        registry.check_norm("all_cnn_c", "deconv", {"channel_block": 8})
 
 
 def test_a_further_row_of_a_table_changes_no_other(monkeypatch):

@@ -26,16 +26,21 @@ class Browser:
 
     def __init__(self, folder: Path, width: int = 1280, height: int = 900, dark=False):
         self.process = subprocess.Popen(
-            [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [DRIVER or "chromedriver", "--port=0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
-        line = ""
+        assert self.process.stdout is not None
+        self.output, line = self.process.stdout, ""
         while "successfully on port" not in line:
-            line = self.process.stdout.readline().decode()
+            line = self.output.readline().decode()
             assert line, "chromedriver did not start"
         port = line.rpartition("port ")[2].strip().rstrip(".")
         self.session = f"http://127.0.0.1:{port}/session"
         flags = (
-            "--headless=new --no-sandbox --disable-gpu --allow-file-access-from-files"
+            "--headless=new --no-sandbox --disable-gpu --allow-file-access-from-files "
+            # A webcam that shows a moving picture, and a person who lets it be used.
+            "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
         )
         options = {"args": [*flags.split(), f"--user-data-dir={folder}"]}
         wanted = {"goog:chromeOptions": options | {"binary": CHROMIUM}}
@@ -58,7 +63,7 @@ class Browser:
         finally:
             self.process.terminate()
             self.process.wait(20)
-            self.process.stdout.close()
+            self.output.close()
 
     def open(self, url: str) -> None:
         self._post("/url", {"url": url})

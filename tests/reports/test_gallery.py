@@ -1,8 +1,8 @@
 """The page holds what was found, nothing from elsewhere, and works in a browser."""
 
-import base64
 import io
 import json
+import re
 import zlib
 from html.parser import HTMLParser
 
@@ -20,6 +20,7 @@ from allconv.reports import gallery, sheets
 from allconv.reports.units import look
 from allconv.results import tables
 from tests.reports import browser as browsers
+from tests.reports.test_packed import unpacked
 
 SIZES = {"conv1": (5, 3), "conv2": (17, 7), "conv3": (10, 7)}  # units, pixels they see
 EVIL = "</script><script>console.error('ran')</script><b>"
@@ -122,10 +123,10 @@ def test_fill_looks_for_names_in_the_template_only():
         gallery.fill("{{c}}", {})
 
 
-def picture(uri):
-    head, _, body = uri.partition(",")
-    assert head == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
+def picture(text):
+    file = Image.open(io.BytesIO(unpacked(text)))
+    assert file.format == "WEBP"
+    return np.asarray(file.convert("RGB"))
 
 
 def test_layers_hold_what_was_found(page):
@@ -185,7 +186,9 @@ def test_nothing_is_loaded_from_elsewhere_and_no_text_is_markup(page):
     text = page.read_text()
     reader = Reader(text)
     assert reader.addresses
-    assert all(a.startswith(("data:", "#")) for a in reader.addresses)
+    papers = {a for a in reader.addresses if not a.startswith(("data:", "#"))}
+    assert all(a.startswith("https://arxiv.org/abs/") for a in papers)
+    assert papers == set(re.findall(r'<a href="(https:[^"]*)" rel="noreferrer"', text))
     assert "default-src 'none'" in text
     assert "b" not in reader.tags
     assert EVIL in reader.text  # as text, not as markup
@@ -201,7 +204,7 @@ def test_tables_and_runs(page):
     assert said in reader.text
     assert "seed 2: error" not in reader.text
     alts = [image["alt"] for image in reader.images]
-    packed = zlib.decompress(base64.b64decode(reader.images[0]["data-packed"]))
+    packed = zlib.decompress(unpacked(reader.images[0]["data-packed"]))
     assert packed.startswith(b"<?xml")
     assert len(alts) == 1 + 2 * 2  # curves of both; a curve and a matrix of each
     assert "quick, seed 0, quick, seed 1" in alts[0]
@@ -408,16 +411,33 @@ def test_units_are_searched_sorted_and_compared(at, page):
     assert set(shown) == {
         u for u in range(17) if of_unit[u].count(label) >= 3 and u not in dead
     }
-    window.run(set_, "u-filter", "all")
-    window.click("#u-pin")
-    first = window.run(TITLE)
-    window.click("#u-next")
-    titles = window.run(
-        "return [...document.querySelectorAll('.panel h2')].map((h) => h.textContent)"
+
+
+def test_a_unit_stays_beside_another_and_in_the_address(at):
+    window = at("#units/conv2/3")
+    titles = (
+        "return [...document.querySelectorAll('.panel:not([hidden]) h2')]"
+        ".map((title) => title.textContent)"
     )
-    assert titles[1] == first != titles[0]
+    window.click("#u-pin")
+    window.click("#u-next")
+    assert window.run(titles) == ["conv2, unit 4", "conv2, unit 3"]
+    press(window, "ArrowRight", shift=True)
+    address = window.run(HASH)
+    assert address == "#units/conv3/0/pictures/1/conv2/3/1"
+    window.run("await new Promise((go) => setTimeout(go, 450))")
     window.click("#u-unpin")
+    assert window.run(HASH) == "#units/conv3/0/pictures/1"
     assert window.run("return document.querySelectorAll('.panel')[1].hidden")
+    window.run("history.back()")
+    window.wait(f"location.hash === '{address}' && {READY}")
+    assert window.run(titles)[1:] == ["conv2, unit 3"]
+    at("#units/conv1/2/guided/4/conv22/99/x")
+    assert window.run(HASH) == "#units/conv1/2/guided/4/conv2/16/1"
+    assert window.run(titles) == ["conv1, unit 2", "conv2, unit 16"]
+    said = window.run("return $('u-said').textContent")
+    assert "no layer conv22, this is conv2; there is no patch x" in said
+    assert "no unit 99" in said
 
 
 def test_runs_are_drawn_when_they_are_opened(at):

@@ -55,11 +55,10 @@ def test_other_nonlinearities_are_refused_by_name_or_listed(op):
     np.testing.assert_allclose(maps, tape.gradient(score, x), atol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [1, 9])
-def test_a_smooth_network_is_refused_with_the_remedy_three_layers_and_a_count(blocks):
+def test_a_smooth_network_is_refused_with_the_remedy_three_layers_and_a_count():
     """As ConvNeXt and EfficientNet are, and a net that attends by Einsum."""
     inputs = x = keras.Input((8, 8, 4))
-    for _ in range(blocks):
+    for _ in range(3):
         y = layers.LayerNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
         y = layers.EinsumDense("bhwc,cd->bhwd", (8, 8, 8), activation="gelu")(y)
         x = layers.Add()([x, layers.Dense(4, activation="silu")(y)])

@@ -27,9 +27,8 @@ function showPart(part) {
 function showFigures(box) {
   for (const image of box?.querySelectorAll("img[data-packed]") ?? []) {
     if (image.closest("details:not([open])")) continue;
-    const packed = image.dataset.packed;
+    const bytes = bytesOf(image.dataset.packed);
     delete image.dataset.packed;
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     new Response(stream).text().then((text) => { image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })); });
   }
@@ -49,3 +48,4 @@ $("parts").addEventListener("click", (event) => {
 addEventListener("hashchange", () => showPart(place.partOf(location.hash)));
 addEventListener("DOMContentLoaded", () => showPart(place.part));
 showPart(place.partOf(location.hash));
+if (shell.live.length) $("state").append(" The ", make("a", "units", { href: "#units" }), " are here sooner."); // until it runs

@@ -20,10 +20,11 @@ async function arrival(id) {
   return JSON.parse(here().textContent);
 }
 
-async function decoded(uri) {
-  const image = new Image();
-  image.src = uri;
+async function decoded(packed) {
+  const image = new Image(), address = URL.createObjectURL(new Blob([bytesOf(packed)], { type: "image/webp" }));
+  image.src = address;
   await image.decode();
+  URL.revokeObjectURL(address);
   return image;
 }
 
@@ -35,7 +36,7 @@ async function open(name) {
   if (!opened.has(name)) {
     const data = await arrival(`data-${name}`);
     data.images = {};
-    await Promise.all(Object.entries(data.sheets).map(async ([key, uri]) => { data.images[key] = await decoded(uri); }));
+    await Promise.all(Object.entries(data.sheets).map(async ([key, packed]) => { data.images[key] = await decoded(packed); }));
     delete data.sheets; // the pictures have them
     opened.set(name, data);
   }
@@ -44,7 +45,8 @@ async function open(name) {
 
 /* ---- What is shown ---- */
 
-async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, wrong = [], push = true } = {}) {
+/* `beside`: the unit to keep beside, {name, channel, hit}; null: none; without it: as it is. */
+async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, beside, wrong = [], push = true } = {}) {
   wanted = name;
   $("u-layer").setAttribute("aria-busy", "true");
   $("u-state").hidden = false;
@@ -53,22 +55,22 @@ async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, wrong = 
     const here = tab.dataset.name === name;
     tab.setAttribute("aria-selected", here);
     tab.tabIndex = here ? 0 : -1;
-    if (here) $("u-tabs").scrollLeft = tab.offsetLeft - $("u-tabs").offsetLeft - ($("u-tabs").clientWidth - tab.clientWidth) / 2;
+    if (here) centre(tab);
   }
-  const data = await open(name);
+  const data = await open(name), second = beside && await open(beside.name);
   if (wanted !== name) return; // another layer was chosen while this one was decoded
   layer = data;
   now.kind = kind;
   $("u-kind").value = kind;
   drawAbout();
   drawFilter();
-  let unit = data.channel.indexOf(channel);
-  if (unit < 0) {
-    const gaps = data.channel.map((other) => Math.abs(other - channel));
-    unit = gaps.indexOf(Math.min(...gaps));
-    wrong = [...wrong, `there is no unit ${channel} on this page, this is ${data.channel[unit]}`];
-  }
-  now.unit = unit;
+  const found = (here, number) => {
+    const gaps = here.channel.map((one) => Math.abs(one - number)), unit = gaps.indexOf(Math.min(...gaps));
+    if (gaps[unit]) wrong = [...wrong, `there is no unit ${number} on this page, this is ${here.channel[unit]}`];
+    return unit;
+  };
+  const unit = now.unit = found(data, channel);
+  if (beside !== undefined) pinned = second && { layer: second, unit: found(second, beside.channel), hit: beside.hit };
   drawGrid();
   if (!order.includes(unit)) {
     now.filter = $("u-filter").value = "all";
@@ -79,6 +81,10 @@ async function showLayer(name, { channel = 0, hit = 0, kind = now.kind, wrong = 
   $("u-layer").setAttribute("aria-labelledby", `u-tab-${name}`);
   $("u-state").hidden = true;
   $("u-layer").setAttribute("aria-busy", "false");
+}
+
+function centre(tab) {
+  $("u-tabs").scrollLeft = tab.offsetLeft - $("u-tabs").offsetLeft - ($("u-tabs").clientWidth - tab.clientWidth) / 2;
 }
 
 function say(wrong) {
@@ -134,7 +140,8 @@ function drawGrid() {
     const option = make("div", undefined, { role: "option", "data-unit": unit, "aria-selected": unit === now.unit, tabindex: unit === now.unit ? 0 : -1 });
     const canvas = make("canvas", undefined, { "aria-hidden": true }), [most] = tally(layer, unit);
     drawPatches(canvas, layer, now.kind, unit, ALL, zoom, SIDE);
-    canvas.style.width = `${canvas.width}px`;
+    canvas.style.width = `${Math.min(canvas.width, 144)}px`; // photographs' are larger
+    if (canvas.width > 144) canvas.style.imageRendering = "auto";
     option.setAttribute("aria-label", unitTitle(layer, unit) + (isDead(layer, unit) ? ": never active" : most ? `: ${most[1]} of 9 of class ${className(most[0])}` : ""));
     option.classList.toggle("dead", isDead(layer, unit));
     option.append(canvas, make("span", layer.names ? layer.names[layer.channel[unit]].replaceAll("_", " ") : layer.channel[unit]));
@@ -158,48 +165,58 @@ function showUnit(unit, { hit = 0, focus = false, push = true } = {}) {
   $("u-previous").disabled = order.indexOf(unit) <= 0;
   $("u-next").disabled = order.indexOf(unit) === order.length - 1;
   draw();
-  remember("units", ["units", layer.name, layer.channel[unit], now.kind, hit + 1], { push });
+  address({ push });
   say([]);
+}
+
+function address({ push = true } = {}) {
+  const names = ["units", layer.name, layer.channel[now.unit], now.kind, now.hit + 1];
+  if (pinned) names.push(pinned.layer.name, pinned.layer.channel[pinned.unit], pinned.hit + 1);
+  remember("units", names, { push });
 }
 
 function draw() {
   main.show(layer, now.unit, now.hit, now.kind);
+  other.root.hidden = !pinned;
+  document.body.classList.toggle("pinned", Boolean(pinned));
+  $("u-pin").textContent = pinned ? "Keep this one" : "Keep beside";
   if (pinned) other.show(pinned.layer, pinned.unit, pinned.hit, now.kind);
 }
 
 function pin(yes) {
   pinned = yes ? { layer, unit: now.unit, hit: now.hit } : null;
-  other.root.hidden = !pinned;
-  document.body.classList.toggle("pinned", Boolean(pinned));
-  $("u-pin").textContent = pinned ? "Keep this one" : "Keep beside";
   draw();
+  address();
 }
 
 function project(yes) {
   document.documentElement.classList.toggle("projector", yes);
   $("u-project").setAttribute("aria-pressed", yes);
+  centre($("u-tabs").querySelector("[aria-selected=true]")); // tabs have another width now
 }
 
-/* ---- The address: #units/layer/unit/view/patch; older ones are #layer/unit ---- */
+/* ---- The address: #units/layer/unit/view/patch, and layer/unit/patch of the unit beside;
+   older ones are #layer/unit ---- */
 
 function fromAddress(hash) {
   const parts = partsOfAddress(hash), wrong = [];
   if (parts[0] === "units") parts.shift();
-  let [name, unit, kind, patch] = parts;
+  let [name, unit, kind, patch, ...beside] = parts;
   if (name && !LAYERS.includes(name)) { // a slash may be part of a layer's name, unescaped
     const longer = LAYERS.find((other) => other.includes("/") && parts.join("/").startsWith(`${other}/`));
-    if (longer) [name, unit, kind, patch] = [longer, ...parts.slice(longer.split("/").length)];
+    if (longer) [name, unit, kind, patch, ...beside] = [longer, ...parts.slice(longer.split("/").length)];
   }
-  let at = Math.min(LAYERS.length - 1, shell.first);
-  if (name) {
-    at = nearest(name, LAYERS);
-    if (LAYERS[at] !== name) wrong.push(`there is no layer ${name}, this is ${LAYERS[at]}`);
-  }
-  if (unit !== undefined && !/^\d+$/.test(unit)) wrong.push(`there is no unit ${unit}, this is the first`);
   if (kind !== undefined && !NINES.includes(kind)) wrong.push(`there is no view ${kind}, these are patches`);
-  const hit = /^[1-9]$/.test(patch ?? "1") ? Number(patch ?? 1) : 1;
-  if (String(hit) !== (patch ?? "1")) wrong.push(`there is no patch ${patch}, this is the first`);
-  return [LAYERS[at], { channel: /^\d+$/.test(unit ?? "") ? Number(unit) : 0, kind: NINES.includes(kind) ? kind : "pictures", hit: hit - 1, wrong, push: false }];
+  const one = (name, unit = "0", patch = "1") => {
+    const at = name ? nearest(name, LAYERS) : Math.min(LAYERS.length - 1, shell.first);
+    if (name && LAYERS[at] !== name) wrong.push(`there is no layer ${name}, this is ${LAYERS[at]}`);
+    const channel = /^\d+$/.test(unit) ? Number(unit) : 0, hit = /^[1-9]$/.test(patch) ? Number(patch) : 1;
+    if (!/^\d+$/.test(unit)) wrong.push(`there is no unit ${unit}, this is the first`);
+    if (String(hit) !== patch) wrong.push(`there is no patch ${patch}, this is the first`);
+    return { name: LAYERS[at], channel, hit: hit - 1 };
+  };
+  const first = one(name, unit, patch), second = beside.length ? one(...beside) : null;
+  return [first.name, { ...first, kind: NINES.includes(kind) ? kind : "pictures", beside: second, wrong, push: false }];
 }
 
 /* ---- By pointer and keys ---- */
@@ -226,7 +243,7 @@ const main = new Panel($("u-panels").appendChild(make("div")), {
   ],
 });
 const other = new Panel($("u-panels").appendChild(make("div", undefined, { hidden: "" })), {
-  onHit: (hit) => { pinned.hit = hit; draw(); },
+  onHit: (hit) => { pinned.hit = hit; draw(); address(); },
   buttons: [button("u-unpin", "Let go", null, () => pin(false))],
 });
 

@@ -9,6 +9,21 @@ const make = (tag, text, attributes = {}) => {
   return element;
 };
 
+/* Bytes that `packed.text` of Python wrote: two characters are 13 bits, a single last one 6. */
+const PACKED = new Map([...Array(95).keys()].map((i) => String.fromCharCode(32 + i)).filter((c) => !'"&<\\'.includes(c)).map((c, i) => [c.charCodeAt(0), i]));
+function bytesOf(text) {
+  const value = Uint8Array.from({ length: 128 }, (_, code) => PACKED.get(code)), length = text.length;
+  const out = new Uint8Array(Math.floor(((length >> 1) * 13 + (length % 2) * 6) / 8));
+  let held = 0, bits = 0, to = 0;
+  for (let i = 0; i < length; i += 2) {
+    const first = value[text.charCodeAt(i)], single = i + 1 === length;
+    held = single ? (held << 6) | first : (held << 13) | (91 * first + value[text.charCodeAt(i + 1)]);
+    bits += single ? 6 : 13;
+    while (bits >= 8 && to < out.length) out[to++] = held >> (bits -= 8); // its low byte
+  }
+  return out;
+}
+
 /* Where a key leads in a list of `count`, of which `across` stand in a row. */
 function follow(event, count, current, across = 1) {
   if (event.ctrlKey || event.metaKey || event.altKey) return null; // the browser's

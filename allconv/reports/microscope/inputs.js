@@ -3,7 +3,7 @@
 
 /* Pixels to inputs and gradients back, as `allconv.preprocessing` does it. */
 class ContrastAndWhitening {
-  /* `half`: the upper half of the symmetric matrix, int16 in units of `unit`. */
+  /* `half`: the upper half of the symmetric matrix by diagonals, int16 in units of `unit`. */
   constructor({ norm, unit }, mean, half, module = null) {
     const count = mean.length, memory = new Memory();
     Object.assign(this, { norm, unit, mean, count });
@@ -11,8 +11,9 @@ class ContrastAndWhitening {
     const { kernels, base, floats, shorts } = memory.open(module);
     const [matrix, x, y] = places.map((at) => at + base);
     Object.assign(this, { kernels, floats, matrix, x, y });
-    for (let i = 0, at = 0, start = matrix >> 1; i < count; i++)
-      for (let j = i; j < count; j++, at++) shorts[start + i * count + j] = shorts[start + j * count + i] = half[at];
+    for (let d = 0, at = 0, start = matrix >> 1; d < count; d++)
+      for (let i = 0; i + d < count; i++, at++)
+        shorts[start + i * count + i + d] = shorts[start + (i + d) * count + i] = half[at];
   }
   /* The matrix times one or three vectors, for which it is read once. */
   multiply(vectors) {

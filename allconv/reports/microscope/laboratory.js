@@ -4,9 +4,7 @@
 const facts = JSON.parse($("facts").textContent);
 
 async function unpack(name, Kind) {
-  const text = atob($(name).textContent), bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new Blob([bytesOf($(name).textContent)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer()), wide = Kind.BYTES_PER_ELEMENT;
   const out = new Kind(planes.length / wide), to = new Uint8Array(out.buffer);
   for (let plane = 0, at = 0; plane < wide; plane++) // low bytes first

@@ -3,10 +3,11 @@
 
 /* ---- What is looked at ---- */
 
-let entry = null; // of the network
+let entry = null, ready = null; // the network that is shown; that the laboratory has
 const view = { image: 0, layer: 0, unit: null, cell: null, target: null };
 let original = null, pixels = null; // uint8 RGB; `pixels` with what was painted
 let answer = null, tool = "look", cursor = [16, 16];
+let kept = null; // an image beside: {image, title, pixels, answer}
 let asking = false, again = false;
 const side = () => entry.network.input[0];
 
@@ -17,10 +18,14 @@ async function look() {
   try {
     do {
       again = false;
+      if (ready !== entry) return; // `go` looks when it is
       const { layer, unit, cell, target } = view, asked = entry;
       const result = await laboratory.ask("look", { pixels: pixels.slice(), view: { layer, unit, cell, target } });
+      const { unit: chosen } = result.neuron, beside = kept; // of both images the same unit
+      const other = beside && await laboratory.ask("look", { pixels: beside.pixels.slice(), view: { layer, unit: chosen, cell, target } });
       if (asked !== entry || layer !== view.layer) { again = true; continue; }
       answer = { ...result, layer };
+      if (beside) beside.answer = other;
       draw();
     } while (again);
   } catch (error) {
@@ -34,7 +39,8 @@ async function open(which) {
   entry = facts.networks[which];
   $("state").hidden = false;
   $("state").textContent = `Unpacking ${entry.title} …`;
-  const opened = await laboratory.ask("open", await partsOf(entry));
+  const opening = entry, opened = await laboratory.ask("open", await partsOf(opening));
+  ready = opening;
   entry.compiled = opened.compiled;
   entry.images.pixels ??= await unpack(entry.images.blob, Uint8Array);
   $("about").textContent = entry.about;
@@ -62,6 +68,13 @@ function setImage(rgb) {
   look();
 }
 
+/* Of the test images, or null: none stays beside the other. */
+function keepImage(image) {
+  const size = side() ** 2 * 3;
+  kept = image === null ? null
+    : { image, title: entry.images.names[image], pixels: entry.images.pixels.slice(image * size, (image + 1) * size), answer: null };
+}
+
 function painted(yes) {
   $("restore").disabled = !yes;
 }
@@ -78,13 +91,14 @@ function show(changes) {
   look();
 }
 
-/* ---- The address: #network/layer/unit/row,column/image ---- */
+/* ---- The address: #network/layer/unit/row,column/image/image beside ---- */
 
 let going = false; // to an address, which is no new place in the history
 
 function address() {
   const { layer, unit, cell, image } = view;
   const parts = [entry.title, entry.layers[layer].name, unit ?? "strongest", cell ? cell.join(",") : "strongest", image ?? "own"];
+  if (kept) parts.push(kept.image ?? "own");
   remember("microscope", parts, { push: !going });
   if (!going) say([]);
 }
@@ -99,7 +113,7 @@ function say(wrong) {
 function fromAddress(hash) {
   const parts = partsOfAddress(hash), wrong = [];
   if (parts[0] === "microscope") parts.shift();
-  const [title, name, unit, cell, image] = parts;
+  const [title, name, unit, cell, image, beside] = parts;
   const named = (text, names, what, fallback) => {
     if (text === undefined || text === "") return fallback;
     const at = nearest(text, names);
@@ -123,6 +137,7 @@ function fromAddress(hash) {
     unit: whole(unit, channels, "unit", "strongest"),
     cell: rowColumn?.includes(null) ? null : rowColumn,
     image: whole(image, images.names.length, "image", "own") ?? (image === "own" && original && entry === facts.networks[which] ? null : 0),
+    beside: beside === "own" ? "own" : whole(beside, images.names.length, "image"),
   };
 }
 
@@ -197,6 +212,11 @@ function wire() {
   });
   for (const event of ["focus", "blur"]) image.addEventListener(event, drawOver);
   $("restore").addEventListener("click", () => setImage(original));
+  $("keep").addEventListener("click", () => {
+    kept = { image: $("restore").disabled ? view.image : null, title: $("image-title").textContent + ($("restore").disabled ? "" : ", painted"), pixels: pixels.slice(), answer: null };
+    show({});
+  });
+  $("let-go").addEventListener("click", () => { keepImage(null); show({}); });
   $("occlude").addEventListener("click", () => occlude().catch((error) => fail(error.message)));
   $("whole").addEventListener("change", drawNeuron);
   $("file").addEventListener("change", () => take($("file").files[0]).then(() => { $("file").value = ""; }));
@@ -205,7 +225,7 @@ function wire() {
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   for (const end of ["dragleave", "drop"]) addEventListener(end, () => document.body.classList.remove("dropping"));
   addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
-  $("network").addEventListener("change", () => go({ ...fromAddress(`#${encodeURIComponent(facts.networks[$("network").value].title)}`), image: view.image }));
+  $("network").addEventListener("change", () => go({ ...fromAddress(`#${encodeURIComponent(facts.networks[$("network").value].title)}`), image: view.image, beside: "own" }));
   addEventListener("hashchange", () => {
     if (place.partOf(location.hash) === "microscope" && location.hash !== place.last.microscope) go(fromAddress(location.hash));
   });
@@ -229,25 +249,22 @@ function drawTools() {
     label.append(input, title);
     $("tools").append(label);
   }
-  for (const [key, title] of Object.entries({ patch: "image", ...RULE_NAMES })) {
-    const figure = make("figure"), canvas = make("canvas", undefined, { role: "img" });
-    const caption = make("figcaption", title), small = make("small"), audit = make("small", "", { class: "audit" });
-    caption.append(small, audit);
-    figure.append(canvas, caption);
-    $("four").append(figure);
-    figures[key] = { canvas, small, audit };
-  }
+  makeFour($("four"), figures);
+  makeFour($("kept-four"), keptFigures);
   facts.networks.forEach(({ title }, i) => $("network").append(make("option", title, { value: i })));
   $("networks").hidden = facts.networks.length < 2;
 }
 
-async function go({ which, wrong = [], ...wanted }) {
+/* `beside`: the image to keep beside; "own": as it is. */
+async function go({ which, beside, wrong = [], ...wanted }) {
   going = true;
   try {
     const other = entry !== facts.networks[which];
     Object.assign(view, wanted, other ? { target: null } : {});
     answer = other ? null : answer;
     if (other) await open(which);
+    if (beside !== "own") keepImage(beside);
+    else if (kept?.pixels.length !== side() ** 2 * 3) keepImage(null);
     $("network").value = which;
     markTab();
     if (view.image === null) {
@@ -265,7 +282,7 @@ async function go({ which, wrong = [], ...wanted }) {
 /* An image and a neuron from another part of the page, for the first network. */
 async function bring(rgb, title, name, unit, cell) {
   const layer = facts.networks[0].layers.findIndex((one) => one.name === name);
-  await go({ which: 0, layer, unit, cell, image: view.image ?? 0 });
+  await go({ which: 0, layer, unit, cell, image: view.image ?? 0, beside: "own" });
   stopCamera();
   ownImage(title);
   setImage(Uint8Array.from(rgb));

@@ -2,6 +2,7 @@
 "use strict";
 
 const RULE_NAMES = { backprop: "backprop", deconvnet: "deconvnet", guided: "guided backprop" };
+const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 const number = (value, digits = 3) => Number(value.toPrecision(digits)).toString().replace("-", "−");
 
 /* ---- Drawn once a network ---- */
@@ -71,6 +72,8 @@ const unitName = (unit) => {
     ? entry.classes[unit].replaceAll("_", " ") : `unit ${unit}`;
 };
 
+const patchesOf = (unit) => `${facts.patches}#${layerOf().name}/${unit}`;
+
 function fieldOf([row, column]) {
   const { start, size, stride } = layerOf().field;
   const box = [row * stride[0] + start[0], column * stride[1] + start[1]];
@@ -104,9 +107,9 @@ const strongestClass = () => answer.probabilities.indexOf(Math.max(...answer.pro
 function drawAnswer() {
   const first = strongestClass(), label = view.image === null ? undefined : entry.images.labels?.[view.image];
   for (const option of $("classes").children) {
-    const i = Number(option.dataset.number), p = answer.probabilities[i], text = `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)} %`;
+    const i = Number(option.dataset.number), p = answer.probabilities[i];
     option.querySelector(".bar").style.width = `${100 * p}%`;
-    option.querySelector(".share").textContent = text;
+    option.querySelector(".share").textContent = percent(p);
     option.querySelector(".name").style.fontWeight = i === first ? 700 : 400;
     option.querySelector(".name").classList.toggle("true", i === label);
     if ((option.getAttribute("aria-selected") === "true") !== (i === answer.target)) select(option, i === answer.target);
@@ -155,7 +158,10 @@ function drawUnits() {
     const button = make("button", `${unitName(unit).replace("unit ", "")} `, { type: "button", "data-number": unit });
     button.append(make("small", number(peaks[unit])));
     button.setAttribute("aria-pressed", unit === neuron.unit);
-    return button;
+    if (facts.patches === null || !layerOf().patches) return button;
+    const pair = make("span", undefined, { class: "pair" });
+    pair.append(button, make("a", "patches", { href: patchesOf(unit), "aria-label": `Patches of ${unitName(unit)}` }));
+    return pair;
   }));
 }
 
@@ -171,10 +177,22 @@ function drawMap(rgba, [height, width], [row, column]) {
   canvas.setAttribute("aria-label", `Map of ${unitName(answer.neuron.unit)}; the neuron at row ${row}, column ${column} answers ${number(answer.neuron.activation)}`);
 }
 
-const figures = {};
+const figures = {}, keptFigures = {};
 
-function drawNeuron() {
-  const { neuron } = answer, image = [side(), side()], field = layerOf().field;
+function makeFour(box, made) {
+  for (const [key, title] of Object.entries({ patch: "image", ...RULE_NAMES })) {
+    const figure = make("figure"), canvas = make("canvas", undefined, { role: "img" });
+    const caption = make("figcaption", title), small = make("small"), audit = make("small", "", { class: "audit" });
+    caption.append(small, audit);
+    figure.append(canvas, caption);
+    box.append(figure);
+    made[key] = { canvas, small, audit };
+  }
+}
+
+/* What a neuron sees of an image, and its three maps. */
+function drawFour(made, pixels, neuron) {
+  const image = [side(), side()], { field } = layerOf();
   const sees = field.stride[0] ? fieldOf(neuron.cell) : [0, 0, ...image];
   const large = sees[2] - sees[0] >= side() && sees[3] - sees[1] >= side();
   const box = $("whole").checked || large ? [0, 0, ...image] : sees;
@@ -184,7 +202,7 @@ function drawNeuron() {
     pictures[rule] = [signedOf(map, limit), limit ? `scale ±${number(limit, 2)}` : "empty"];
   }
   for (const [key, [rgba, note]] of Object.entries(pictures)) {
-    const { canvas, small, audit } = figures[key], size = [box[2] - box[0], box[3] - box[1]];
+    const { canvas, small, audit } = made[key], size = [box[2] - box[0], box[3] - box[1]];
     paint(canvas, size, crop(rgba, image, box));
     if ($("whole").checked && !large) {
       const zoom = 8, copy = make("canvas");
@@ -199,14 +217,33 @@ function drawNeuron() {
     audit.textContent = neuron.audits[key] ? `Audit: ${neuron.audits[key]}.` : "";
     canvas.setAttribute("aria-label", `${key === "patch" ? "Patch of the image" : RULE_NAMES[key]}: ${note}`);
   }
-  const [row, column] = neuron.cell;
+}
+
+function saidOf({ cell: [row, column], activation }) {
+  const where = answer.shape[0] * answer.shape[1] === 1 ? "It" : `The neuron at row ${row}, column ${column}`;
+  return `${where} answers ${number(activation)}` + (activation > 0 ? "." : ": it is silent, so backprop and guided backprop are empty.");
+}
+
+function drawNeuron() {
+  const { neuron } = answer;
+  drawFour(figures, pixels, neuron);
   $("neuron-title").textContent = `What drives ${layerOf().name}, ${unitName(neuron.unit)}`;
-  const place = answer.shape[0] * answer.shape[1] === 1 ? "It" : `The neuron at row ${row}, column ${column}`;
-  $("neuron-facts").textContent = `${place} answers ${number(neuron.activation)}`
-    + (neuron.activation > 0 ? "." : ": it is silent, so backprop and guided backprop are empty.")
-    + " Maps are per grey level of a pixel, before preprocessing.";
-  if (facts.patches !== null && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: `${facts.patches}#${layerOf().name}/${neuron.unit}` }));
+  $("neuron-facts").textContent = `${saidOf(neuron)} Maps are per grey level of a pixel, before preprocessing.`;
+  if (facts.patches !== null && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: patchesOf(neuron.unit) }));
+  drawKept();
   drawVotes();
+}
+
+/* The image beside: what the network says, and the same unit where it is strongest, or at
+   the same place where one was chosen. */
+function drawKept() {
+  $("kept").hidden = !kept?.answer;
+  if ($("kept").hidden) return;
+  const { probabilities, neuron } = kept.answer;
+  const best = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 3);
+  drawFour(keptFigures, kept.pixels, neuron);
+  $("kept-title").textContent = `Beside it: ${kept.title}`;
+  $("kept-facts").textContent = `The network says ${best.map((i) => `${entry.classes[i].replaceAll("_", " ")} ${percent(probabilities[i])}`).join(", ")}. ${saidOf(neuron)}`;
 }
 
 function drawVotes() {

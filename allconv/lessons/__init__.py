@@ -1,0 +1,5 @@
+"""What the notebooks need beside the library: checked answers, live figures."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
