@@ -7,10 +7,13 @@ import numpy as np
 
 from allconv.core.arguments import checked
 from allconv.layers import batch_norm
-from allconv.layers.grouped_conv import GroupedConv2D
+from allconv.layers.grouped_conv import DepthwiseConv2D, GroupedConv2D
 
 # These very classes: one derived from them may do something else with its weights.
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D)
+CONVOLUTIONS = (
+    *(keras.layers.Conv2D, keras.layers.DepthwiseConv2D),
+    *(GroupedConv2D, DepthwiseConv2D),
+)
 NORMS = (keras.layers.BatchNormalization, batch_norm.BatchNormalization)
 
 # Of each layer, by its id: its copies, and the weights of the last where they change.

@@ -2,13 +2,33 @@
 
 Claim: the whitening of Ye et al. (ICLR 2020), for which a re-run of their code paid 3.4
 to 4.6 times the training time of a batch-normalised net on a V100, can be had for at
-most 1.5 times. Found on two cores of an AMD EPYC with AVX-512, batch 128, same
-function: 1.4 times for All-CNN-C (2.2 computed as published) and 2.1 times for VGG-16
-(2.9 as published). VGG falls short because the roots of twelve 576 x 576 matrices, and
-the products of its wide kernels with them, cost the same however small the maps are;
-with blocks of 32, another function, it takes 1.5 times.
+most 1.3 times in All-CNN-C and 1.6 in VGG-16 at batch 128, and 1.3 at batch 512. It is
+missed by a tenth, and in VGG-16 by a fifth at batch 128. Processor seconds against
+those of the fused batch normalisation, medians of 3 turns (2 of batch 512), two cores
+of an AMD EPYC with AVX-512 that did other work as well, which is why no wall times are
+given:
+
+    All-CNN-C, batch 128   1.42   (2.21 as published, 1.50 with roots by products)
+    VGG-16, batch 128      1.96   (3.08 as published, 2.21 with roots by products)
+    All-CNN-C, batch 512   1.33
+    VGG-16, batch 512      1.42
+
+A step of VGG-16 at batch 128 has 241 GFLOP of convolutions and 251 of whitening:
+covariances 72, roots 128 if they are multiplied out, products of kernels with them 51.
+All of these run at the rate of matrix products, so only fewer operations help. What
+does not depend on the maps, roots and kernels, weighs less in larger batches.
+
+In bfloat16 a covariance is useless: rounded to 8 bits it has eigenvalues below zero (of
+4,000 correlated rows of 288 values, drawn at random, to -0.05 where the least is
+0.001). Of activations in bfloat16, summed in float32, it moves the root by 2e-5, and
+that is what the layers do under `mixed_bfloat16`. The product of kernel and root would
+bear it: the outputs move by 0.7 %, and by 0.5 % by the rounding of the kernel that
+comes in any case. There a step of VGG-16 takes 3.5 in place
+of 4.8 processor seconds, with batch normalisation 1.5 in place of 2.5 (without matrix
+units for bfloat16, which would speed up the convolutions alone).
 
     python -m experiments.benchmarks.netdeconv  # 8 minutes on two idle cores
+    python -m experiments.benchmarks.netdeconv --short --batch 128 512  # 10 minutes
     python -m experiments.benchmarks.netdeconv --net vgg16_cifar --turns 3
 
 Variants are timed in turn, one step each, and again; ratios are taken within a turn, so
