@@ -244,7 +244,7 @@ def _write_litert(model: keras.Model, path: Path) -> None:
         model.export(folder, format="tf_saved_model", verbose=False)
         # Of built-in operations alone: it refuses others by name.
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        path.write_bytes(converter.convert())
+        files.write_bytes(path, converter.convert())
 
 
 def _open_litert(path: Path) -> Predict:

@@ -120,17 +120,6 @@ def score(
             such integers, or one column comes without `from_logits`.
     """
     outputs, labels = np.asarray(outputs), np.asarray(labels)
-    if outputs.ndim != 2 or not outputs.size:
-        raise ValueError(
-            "Outputs should have shape (n, classes), of one image at least. "
-            f"Received: {outputs.shape}"
-        )
-    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            "Outputs should be finite. Received: NaN or infinity in row "
-            f"{bad[0]} ({len(bad)} of {len(outputs)} rows)"
-        )
     if outputs.shape[1] == 1:
         outputs = _two_classes(outputs.astype(np.float64), from_logits)
         from_logits = False

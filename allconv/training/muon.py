@@ -52,10 +52,6 @@ class Muon(keras.optimizers.SGD):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         if not momentum:
             raise ValueError(f"`momentum` should be above 0. Received: {momentum}")
-        if isinstance(hidden, str):
-            raise ValueError(
-                f"`hidden` should be a list of paths. Received: {hidden!r}"
-            )
         self.hidden, self.factor = tuple(hidden), factor
         self._orthogonal = keras.optimizers.Muon().zeropower_via_newtonschulz5
 

@@ -139,7 +139,9 @@ def test_no_momentum_is_refused():
 
 
 def test_names_of_no_variable_are_refused():
-    with pytest.raises(ValueError, match=r"a list of paths. Received: 'a/kernel'"):
+    with pytest.raises(
+        ValueError, match=r"`hidden` should be a list.*: hidden='a/kernel'"
+    ):
         Muon(hidden="a/kernel")
     with pytest.raises(ValueError, match=r"paths of trained variables. .*: kernal"):
         Muon(hidden=["kernal"]).build([keras.Variable(np.ones((2, 2)), name="kernel")])
