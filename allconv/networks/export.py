@@ -22,10 +22,12 @@ from allconv.core.checks import check_choice, one_line
 from allconv.core.waiting import say_if_long
 from allconv.data.preprocessing import GCN_SCALE, GCNZCA, MeanStd
 from allconv.layers import folding
-from allconv.layers.grouped_conv import GroupedConv2D
+from allconv.layers.grouped_conv import DepthwiseConv2D, GroupedConv2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization
 from allconv.networks.classifier import Classifier
 
+# Layers of ours whose arguments, weights and outputs are Keras'.
+PLAIN = {GroupedConv2D: layers.Conv2D, DepthwiseConv2D: layers.DepthwiseConv2D}
 LARGEST_DIFFERENCE = 1e-4  # of a probability, between two runtimes
 # Of `sqrt(sum of squares) / GCN_SCALE` of a centred image. Pixels are whole numbers:
 # one that differs by 1 makes it 0.018; of an image of one colour rounding leaves less.
@@ -171,7 +173,7 @@ def _plain_layer(layer: keras.Operation) -> keras.Operation:
     config = {
         k: v for k, v in layer.get_config().items() if not k.endswith(TRAINING_ALONE)
     }
-    kind = layers.Conv2D if isinstance(layer, GroupedConv2D) else type(layer)
+    kind = PLAIN.get(type(layer), type(layer))
     return kind.from_config(config | {"dtype": "float32"})
 
 

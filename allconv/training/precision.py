@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.core import disk, runtime
+from allconv.core import files, runtime
 from allconv.core.checks import check_choice
 from allconv.data import datasets
 from allconv.networks import builders
@@ -107,17 +107,17 @@ def fastest(data_dir: str | Path | None = None) -> str:
     path = datasets.data_folder(data_dir) / FILE
     here = runtime.environment()
     try:
-        kept = json.loads(disk.read_bytes(path, largest=2**16))
+        kept = json.loads(files.read_bytes(path, largest=2**16))
         if kept["environment"] == here:
             check_choice("precision", kept["precision"], candidates())
             return kept["precision"]
-    except (OSError, disk.DamagedFileError, ValueError, KeyError, TypeError):
+    except (OSError, files.DamagedFileError, ValueError, KeyError, TypeError):
         pass  # none, or damaged: measured again
     rates = measure()
     found = {"precision": best(rates), "images/s": rates, "environment": here}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_bytes(path, json.dumps(found, indent=1).encode())
+        files.write_bytes(path, json.dumps(found, indent=1).encode())
     except OSError:
         pass  # a disk that cannot be written: the next run measures again
     return best(rates)

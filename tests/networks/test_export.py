@@ -63,6 +63,7 @@ def test_a_released_network_gives_its_probabilities_in_each_runtime(format, tmp_
         ("strided_cnn_a", {"norm": "deconv"}),
         ("conv_pool_cnn_a", {"norm": "batch"}),
         ("alexnet_32", {}),  # groups, and normalised responses
+        ("mobilenet_v2_cifar", {"norm": "none"}),  # depthwise
     ],
 )
 def test_every_layer_of_ours_has_a_plain_form(name, options):
