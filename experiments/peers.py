@@ -347,7 +347,9 @@ def main() -> None:
     made = table(found)
     print(made)
     if set(found) == set(LIBRARIES):
-        TABLE.write_text(made, encoding="utf-8")
+        from experiments import written  # which the other interpreters need not have
+
+        written.write_text(TABLE, made)
         print(TABLE)
 
 

@@ -34,6 +34,7 @@ from allconv.networks import weights
 from allconv.networks.classifier import Classifier
 from allconv.reports.microscope import page
 from allconv.reports.microscope.steps import describe
+from experiments import written
 from tests.reports.browser import Browser
 
 ROUNDS, REPEATS = 12, 10
@@ -173,9 +174,8 @@ def main() -> None:
         # The page's own policy loads nothing; the peer is loaded beside it.
         html = (folder / "page.html").read_text()
         policy = html.index('<meta http-equiv="Content-Security-Policy"')
-        (folder / "page.html").write_text(
-            html[:policy] + html[html.index(">", policy) + 1 :]
-        )
+        without = html[:policy] + html[html.index(">", policy) + 1 :]
+        written.write_text(folder / "page.html", without)
         folders = {"page": folder}
         if given.tfjs:
             folders["tfjs"] = given.tfjs / "node_modules"
