@@ -327,7 +327,8 @@ def writes_by_itself(tree):
         if name == "savefig" and all(k.arg != "format" for k in node.keywords):
             yield node.lineno  # to a name; what is in memory has no ending
         if opened or (
-            name in ("write_text", "write_bytes") and rest not in ([], ["files"])
+            name in ("write_text", "write_bytes")
+            and rest not in ([], ["files"], ["written"])
         ):
             yield node.lineno
 
