@@ -191,8 +191,10 @@ def _fits_generic(value: object, origin: Any, inner: tuple) -> bool:
         return callable(value)
     if isinstance(value, str | bytes):
         return False  # a text is a sequence of texts, which is never meant
-    # A list stands for a tuple, as it does everywhere in NumPy and Keras.
-    stands = isinstance(value, list | np.ndarray) and origin is tuple
+    # A list stands for a tuple and an array for both, as everywhere in NumPy and Keras.
+    array = isinstance(value, np.ndarray) and value.ndim > 0
+    stands = origin is tuple and isinstance(value, list)
+    stands = stands or (array and origin in (tuple, collections.abc.Sequence))
     if not stands and not isinstance(value, origin):
         return False
     if isinstance(value, collections.abc.Mapping):
