@@ -35,7 +35,10 @@ def test_no_command_line_ends_in_a_traceback(tmp_path):
 
 
 # The folders whose functions check their arguments by `core.arguments`.
-CHECKED = ("core.", "data.", "networks.", "presets.", "training.", "results.")
+CHECKED = (
+    *("core.", "data.", "networks.", "presets.", "training.", "results."),
+    *("probes.", "figures."),
+)
 
 
 def test_odd_arguments_are_refused_by_name_and_give_nothing_odd(tmp_path):

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from allconv.core.arguments import Whole, checked
 from allconv.core.checks import check_choice
 from allconv.figures.grid import PAPER, POINTS, draw, marks, ranges, rgb, texts
 from allconv.figures.style import in_defaults, legend
@@ -40,7 +41,7 @@ def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
         ValueError: If there is an infinity, or nothing but NaN.
     """
     if np.isinf(maps).any() or (np.size(maps) and np.isnan(maps).all()):
-        raise ValueError("Maps to draw should be finite. Received: NaN or infinity")
+        raise ValueError("`maps` should be finite. Received: NaN or infinity")
     magnitudes = np.abs(maps)
     magnitudes = magnitudes[magnitudes > 0]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
@@ -84,6 +85,7 @@ def shared_limits(
     return limits
 
 
+@checked
 @in_defaults
 def rule_comparison(
     images: np.ndarray,
@@ -227,9 +229,10 @@ def sanity_strip(
     return figure, limits
 
 
+@checked
 @in_defaults
 def filters(
-    kernel: np.ndarray, *, columns: int = 12, percentile: float = 100
+    kernel: np.ndarray, *, columns: Whole = 12, percentile: float = 100
 ) -> tuple[Figure, float]:
     """The filters of a first layer, on one scale.
 

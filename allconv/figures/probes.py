@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
+from allconv.core.arguments import checked
 from allconv.figures.grid import BEYOND, legible
 from allconv.figures.maps import COLOURS, signed_colours, signed_limit
 from allconv.figures.style import in_defaults, legend
@@ -32,6 +33,7 @@ Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 ALIASED = "#ffa90e"  # an orange, of which every eye sees that it is no grey
 
 
+@checked
 def class_colours(classes: Sequence[int]) -> dict[int, Colour]:
     """A colour for each class, the same in every figure of up to ten classes.
 

@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from allconv.core.arguments import checked
 from allconv.figures.maps import COLOURS
 from allconv.figures.style import in_defaults, legend
 
 STYLES = ("-", "--", ":")
 
 
+@checked
 @in_defaults
 def learning_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -57,6 +59,7 @@ def learning_curves(
     return figure
 
 
+@checked
 @in_defaults
 def scatter(
     points: Mapping[str, Sequence[tuple[float, float, str]]],
@@ -100,6 +103,7 @@ def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+@checked
 @in_defaults
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     """Who is taken for whom: rows are true classes, columns predicted, in %.

@@ -10,12 +10,14 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from allconv.core.arguments import Matrix, Whole, checked
 from allconv.figures import maps
 from allconv.figures.grid import legible
 from allconv.figures.style import in_defaults, legend
 from allconv.probes.correlation import mean_correlation
 
 
+@checked
 @in_defaults
 def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figure:
     """Losses of gradient descents, against steps.
@@ -40,6 +42,7 @@ def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figur
     return figure
 
 
+@checked
 @in_defaults
 def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figure:
     """Covariance matrices side by side, each divided by its mean variance.
@@ -67,8 +70,9 @@ def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
     return legible(figure)
 
 
+@checked
 def deconvolution_kernels(
-    matrix: np.ndarray, size: int, *, columns: int = 9
+    matrix: Matrix, size: Whole, *, columns: Whole = 9
 ) -> tuple[Figure, float]:
     """The rows of a whitening matrix, as the filters that they are.
 
@@ -85,6 +89,7 @@ def deconvolution_kernels(
     return maps.filters(filters, columns=columns)
 
 
+@checked
 @in_defaults
 def against_time(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],

@@ -8,12 +8,14 @@ on least squares before and after.
 import keras
 import numpy as np
 
+from allconv.core.arguments import Images, Matrix, NotNegative, Positive, Whole, checked
 from allconv.layers import roots, whitening
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.layers.whitening_layer import in_full
 
 
-def patch_rows(images: np.ndarray, size: int) -> np.ndarray:
+@checked
+def patch_rows(images: Images, size: Whole) -> np.ndarray:
     """Cut images into tiles: what a convolution reads at every `size`-th position.
 
     Args:
@@ -28,10 +30,10 @@ def patch_rows(images: np.ndarray, size: int) -> np.ndarray:
         ValueError: If no tile fits into the images.
     """
     images = np.asarray(images, "float32")
-    if images.ndim != 4 or not 1 <= size <= min(images.shape[1:3]):
+    if size > min(images.shape[1:3]):
         raise ValueError(
-            "`size` should be from 1 to the width of images (n, height, width, "
-            f"channels). Received: size={size}, images of shape {images.shape}"
+            "`size` should be from 1 to the width of images. "
+            f"Received: size={size}, images of shape {images.shape}"
         )
     cut = whitening.patches(images, (size, size), (size, size))
     return whitening.interleave(cut, 1)[:, 0].numpy()
@@ -61,15 +63,17 @@ def layer_rows(model: keras.Model, name: str, images: np.ndarray) -> np.ndarray:
     return layer.sample(in_full(below(images, training=False))).numpy()
 
 
-def covariance(rows: np.ndarray) -> np.ndarray:
+@checked
+def covariance(rows: Matrix) -> np.ndarray:
     """The covariance `(features, features)` of rows, in float64."""
     rows = np.asarray(rows, "float64")
     centred = rows - rows.mean(axis=0)
     return centred.T @ centred / len(rows)
 
 
+@checked
 def whitener(
-    matrix: np.ndarray, epsilon: float = 1e-5, iterations: int | None = None
+    matrix: Matrix, epsilon: NotNegative = 1e-5, iterations: Whole | None = None
 ) -> np.ndarray:
     """The inverse root of a covariance, `D = (C + epsilon I)^(-1/2)`.
 
@@ -97,7 +101,8 @@ def whitener(
     return vectors / np.sqrt(values) @ vectors.T
 
 
-def mean_correlation(matrix: np.ndarray) -> float:
+@checked
+def mean_correlation(matrix: Matrix) -> float:
     """Mean magnitude of the correlations off the diagonal, from a covariance.
 
     Features without variance correlate with nothing and are left out.
@@ -117,8 +122,9 @@ def mean_correlation(matrix: np.ndarray) -> float:
     return float((correlations.sum() - n) / (n * (n - 1)))
 
 
+@checked
 def descend(
-    inputs: np.ndarray, targets: np.ndarray, rate: float, steps: int
+    inputs: Matrix, targets: np.ndarray, rate: Positive, steps: Whole
 ) -> np.ndarray:
     """Least squares by gradient descent, from weights of 0.
 

@@ -26,6 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import checked
 from allconv.core.arrays import batch_of, check_finite
 from allconv.probes.features import Preprocess, batches, check_model, fill_of, reader
 
@@ -101,6 +102,7 @@ def load_parts(path: str | Path) -> Parts:
     )
 
 
+@checked
 def mask(
     images: np.ndarray, boxes: np.ndarray, fill: float | Sequence[float]
 ) -> np.ndarray:
@@ -153,6 +155,7 @@ def random_boxes(
     return np.concatenate([corner, corner + sizes], axis=1)
 
 
+@checked
 def compare(
     model: keras.Model,
     images: np.ndarray,
@@ -230,6 +233,7 @@ def compare(
     return scores
 
 
+@checked
 def sign_distances(changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of entries whose signs (-1, 0, 1) differ, per pair of rows.
 

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from allconv.core import files
+from allconv.core.arguments import Whole, checked
 from allconv.probes import patches
 
 EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)  # Figure 4
@@ -37,12 +38,11 @@ class Snapshots(keras.callbacks.Callback):
         ValueError: If an epoch is not a positive integer.
     """
 
-    def __init__(self, folder: str | Path, epochs: Sequence[int] = EPOCHS):
+    @checked
+    def __init__(self, folder: str | Path, epochs: Sequence[Whole] = EPOCHS):
         super().__init__()
-        if not epochs or any(not isinstance(e, int) or e < 1 for e in epochs):
-            raise ValueError(
-                f"`epochs` should be positive integers. Received: epochs={epochs}"
-            )
+        if not epochs:
+            raise ValueError(f"`epochs` should be one at least. Received: {epochs}")
         self.folder = Path(folder)
         self.epochs = frozenset(epochs)
 
@@ -58,6 +58,7 @@ class Snapshots(keras.callbacks.Callback):
             files.write(path, arrays, {"epoch": epoch + 1})
 
 
+@checked
 def snapshots(folder: str | Path) -> dict[int, Path]:
     """The snapshots in a folder by epoch, in order.
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from allconv.core.arguments import Whole, checked
 from allconv.core.arrays import batch_of
 from allconv.probes import features
 
@@ -43,6 +44,7 @@ class Curves(NamedTuple):
         return np.trapezoid(self.insertion, self.share, axis=1)
 
 
+@checked
 def curves(
     predict: Callable[[np.ndarray], np.ndarray],
     images: np.ndarray,
@@ -50,7 +52,7 @@ def curves(
     target: int | Sequence[int],
     fill: float | Sequence[float] | np.ndarray,
     *,
-    steps: int = 32,
+    steps: Whole = 32,
     seed: int = 0,
 ) -> Curves:
     """Take pixels away, and put them back, in the order of their importance.
@@ -81,7 +83,7 @@ def curves(
             f"`importance` should be finite, of shape {images.shape[:3]}. "
             f"Received: shape {importance.shape}"
         )
-    if not isinstance(steps, int) or not 1 <= steps <= height * width:
+    if steps > height * width:
         raise ValueError(
             f"`steps` should be from 1 to {height * width}, the number of pixels. "
             f"Received: steps={steps!r}"

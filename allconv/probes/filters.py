@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import NotNegative, Whole, checked
 from allconv.core.arrays import batch_of
 from allconv.probes import features
 
@@ -36,8 +37,9 @@ class Filters(NamedTuple):
         return float(self.rms.max() / median) if median else float("inf")
 
 
+@checked
 def filter_statistics(
-    kernel: np.ndarray, stride: int, *, dead: float = 0.1, points: int = 64
+    kernel: np.ndarray, stride: Whole, *, dead: NotNegative = 0.1, points: Whole = 64
 ) -> Filters:
     """Measure the filters of a convolution.
 
@@ -65,11 +67,6 @@ def filter_statistics(
             "`kernel` should be (height, width, channels, filters), at most "
             f"{points} pixels wide. Received: shape={kernel.shape}"
         )
-    if not isinstance(stride, int) or stride < 1:
-        raise ValueError(
-            f"`stride` should be a positive integer. Received: stride={stride!r}"
-        )
-    features.check_finite(kernel, "The weights of the kernel")
     rms = np.sqrt((kernel**2).mean(axis=(0, 1, 2)))
     power = np.abs(np.fft.fft2(kernel, (points, points), axes=(0, 1))) ** 2
     power = power.sum(axis=2)
@@ -80,6 +77,7 @@ def filter_statistics(
     return Filters(rms, rms <= dead * np.median(rms), aliased, aliased > 0.5)
 
 
+@checked
 def silent(
     model: keras.Model,
     images: np.ndarray,

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import Whole, checked
 from allconv.core.arrays import batch_of, check_finite
 from allconv.core.checks import check_choice
 from allconv.probes.features import (
@@ -27,19 +28,22 @@ from allconv.probes.features import (
 )
 
 
-def translation(value: float, height: int, width: int) -> np.ndarray:
+@checked
+def translation(value: float, height: Whole, width: Whole) -> np.ndarray:
     """Move down by `value` pixels."""
     return np.array([1, 0, 0, 0, 1, -value, 0, 0], np.float32)
 
 
-def scale(value: float, height: int, width: int) -> np.ndarray:
+@checked
+def scale(value: float, height: Whole, width: Whole) -> np.ndarray:
     """Enlarge by the factor `value` about the centre."""
     if value <= 0:
         raise ValueError(f"A scale should be above 0. Received: {value}")
     return _about_centre(1 / value, 0.0, height, width)
 
 
-def rotation(value: float, height: int, width: int) -> np.ndarray:
+@checked
+def rotation(value: float, height: Whole, width: Whole) -> np.ndarray:
     """Turn by `value` degrees, anticlockwise on the screen, about the centre."""
     # Exact zeros at quarter turns, where cos and sin leave 1e-17.
     angle = np.deg2rad(value)
@@ -84,6 +88,7 @@ class Invariance(NamedTuple):
     classes: np.ndarray
 
 
+@checked
 def measure(
     model: keras.Model,
     images: np.ndarray,

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import Maps, Whole, checked
 from allconv.core.arrays import batch_of
 from allconv.probes.features import (
     Preprocess,
@@ -60,6 +61,7 @@ class Occlusion(NamedTuple):
         return self.clean_probability[:, None, None] - self.probability
 
 
+@checked
 def occlude(
     model: keras.Model,
     images: np.ndarray,
@@ -151,7 +153,8 @@ def occlude(
     )
 
 
-def starts(length: int, size: int, stride: int) -> np.ndarray:
+@checked
+def starts(length: Whole, size: Whole, stride: Whole) -> np.ndarray:
     """First pixels of all windows that touch an axis of `length` pixels.
 
     The grid begins with the window that covers the first `stride` pixels alone.
@@ -173,8 +176,9 @@ def starts(length: int, size: int, stride: int) -> np.ndarray:
     return np.arange(stride - size, length, stride)
 
 
+@checked
 def pixel_map(
-    values: np.ndarray, height: int, width: int, size: int, stride: int
+    values: Maps, height: Whole, width: Whole, size: Whole, stride: Whole
 ) -> np.ndarray:
     """Mean over the windows that cover each pixel.
 

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from allconv.core.arguments import Batch, Whole, checked
 from allconv.probes import receptive_field
 from allconv.saliency import rectifier_search, soundness
 
@@ -47,11 +48,12 @@ class Top(NamedTuple):
         return Top(*(array[channels] for array in self))
 
 
+@checked
 def top_activations(
     model: keras.Model,
     images: np.ndarray | tf.data.Dataset | Iterable[np.ndarray],
     layers: str | Sequence[str],
-    k: int = 9,
+    k: Whole = 9,
     *,
     one_per_image: bool = True,
     batch_size: int = 100,
@@ -152,6 +154,7 @@ def top_activations(
     return tops
 
 
+@checked
 def gather(images: np.ndarray | tf.data.Dataset, index: np.ndarray) -> np.ndarray:
     """Pick images by number, from an array or in one pass over a data set.
 
@@ -186,6 +189,7 @@ def gather(images: np.ndarray | tf.data.Dataset, index: np.ndarray) -> np.ndarra
     return np.asarray(images[index])
 
 
+@checked
 def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
     """Cut a box out of each image; what lies beyond the border is `fill`.
 
@@ -353,7 +357,8 @@ def _fold(activations, first, ranking, one_per_image):
     return [tf.gather(c, order, batch_dims=1) for c in candidates], bad, maxima
 
 
-def visible(box: np.ndarray, size: Sequence[int]) -> np.ndarray:
+@checked
+def visible(box: Batch, size: Sequence[int]) -> np.ndarray:
     """What to cut out: the boxes, or the whole image where these are as large.
 
     A unit that sees more than the image would be shown a small image in a wide border.

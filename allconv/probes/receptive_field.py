@@ -23,6 +23,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from allconv.core.arguments import checked
 from allconv.saliency import addresses, soundness
 
 # Class names of layers and `keras.ops` operations that treat each position by itself
@@ -87,6 +88,7 @@ class Place(NamedTuple):
     field: ReceptiveField | str
 
 
+@checked
 def compute(model: keras.Model, layer: str) -> ReceptiveField:
     """Receptive field of the units of a layer, on the model's input.
 

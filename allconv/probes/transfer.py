@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import Images, Labels, Matrix, Seed, Whole, checked
 from allconv.core.arrays import batch_of, check_finite
 from allconv.probes.features import Preprocess, batches, reader
 
@@ -49,15 +50,16 @@ class Transfer(NamedTuple):
         return float("nan") if one else float(self.accuracy.std(ddof=1))
 
 
+@checked
 def carry(
     model: keras.Model,
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     layers: Sequence[str],
-    per_class: int = 15,
+    per_class: Whole = 15,
     *,
-    folds: int = 5,
-    length: int = 1024,
+    folds: Whole = 5,
+    length: Whole = 1024,
     seed: int = 0,
     preprocess: Preprocess | None = None,
     batch_size: int | None = None,
@@ -113,7 +115,8 @@ def carry(
     return results
 
 
-def draw(labels: np.ndarray, per_class: int, folds: int, seed: int) -> np.ndarray:
+@checked
+def draw(labels: Labels, per_class: Whole, folds: Whole, seed: Seed) -> np.ndarray:
     """Images for each fold, `per_class` of every class; none is in two folds.
 
     Returns:
@@ -122,11 +125,6 @@ def draw(labels: np.ndarray, per_class: int, folds: int, seed: int) -> np.ndarra
     Raises:
         ValueError: If a class has too few images.
     """
-    if any(not isinstance(n, int | np.integer) or n < 1 for n in (per_class, folds)):
-        raise ValueError(
-            "`per_class` and `folds` should be integers of at least 1. "
-            f"Received: per_class={per_class}, folds={folds}"
-        )
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < per_class * folds:
         raise ValueError(
@@ -139,11 +137,12 @@ def draw(labels: np.ndarray, per_class: int, folds: int, seed: int) -> np.ndarra
     return np.concatenate(dealt, axis=1)
 
 
+@checked
 def features(
     model: keras.Model,
     images: np.ndarray,
     layers: Sequence[str],
-    length: int = 1024,
+    length: Whole = 1024,
     preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> dict[str, np.ndarray]:
@@ -160,8 +159,6 @@ def features(
             f"`layers` should name a layer, and none {PIXELS!r}. "
             f"Received: layers={layers}"
         )
-    if length < 1:
-        raise ValueError(f"`length` should be at least 1. Received: length={length}")
     images = np.asarray(images)
     batch_of(images[:1])
     check_finite(images, "The images")
@@ -183,7 +180,8 @@ def features(
     return found
 
 
-def pool(maps: tf.Tensor, length: int) -> tf.Tensor:
+@checked
+def pool(maps: Images | tf.Tensor, length: Whole) -> tf.Tensor:
     """Average maps over the cells of a grid and flatten them.
 
     The grid is the finest of `g x g` equal cells with `g * g * channels <= length`, at
@@ -224,10 +222,11 @@ class Ridge(NamedTuple):
         return self.classes[(x @ self.weights + self.bias).argmax(axis=1)]
 
 
+@checked
 def ridge(
-    x: np.ndarray,
-    labels: np.ndarray,
-    classes: np.ndarray,
+    x: Matrix,
+    labels: Labels,
+    classes: Labels,
     penalties: Sequence[float] = PENALTIES,
 ) -> Ridge:
     """Fit ridge regression to one-hot targets, its penalty by leave-one-out accuracy.

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import io
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -259,7 +260,6 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
             **{"penalties": (0.1, 1.0)},
         },
         "figures.maps.signed_limit": {"maps": maps, "percentile": 99.5},
-        "figures.maps.signed_colours": {"maps": maps, "limit": 1.0},
         "figures.maps.shared_limits": {
             **{"maps": np.stack([maps, maps]), "share": "row", "percentile": 99.5}
         },
@@ -382,9 +382,13 @@ def finite(value: object, depth: int = 4) -> bool:
     return True
 
 
-def attempt(function: Callable, arguments: dict) -> tuple[object, BaseException | None]:
+def attempt(
+    function: Callable, arguments: dict, folder: Path
+) -> tuple[object, BaseException | None]:
     arrays = [x for x in (images(4), np.arange(4)) if function.__name__ == "in_order"]
+    before = Path.cwd()
     try:
+        os.chdir(folder)  # "nonsense" is a name of a file, too
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stderr(io.StringIO()),
@@ -398,6 +402,7 @@ def attempt(function: Callable, arguments: dict) -> tuple[object, BaseException 
     except Exception as error:
         return None, error
     finally:
+        os.chdir(before)
         pyplot.close("all")
 
 
@@ -415,7 +420,7 @@ def calls(
                 number += 1
                 if number % every:
                     continue
-                made, error = attempt(function, arguments | {argument: strange})
+                made, error = attempt(function, arguments | {argument: strange}, folder)
                 call = f"{name}({argument}={short(strange)})"
                 if error is None:
                     found.accepted += 1

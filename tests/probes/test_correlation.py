@@ -113,7 +113,7 @@ def test_what_does_not_vary_is_refused():
     with pytest.raises(ValueError, match=r"positive eigenvalues: take more rows"):
         correlation.one_step(np.random.default_rng(0).normal(size=(20, 27)), 3)
     for size in (0, 5):
-        with pytest.raises(ValueError, match=f"from 1 to the .* size={size}, images"):
+        with pytest.raises(ValueError, match=f"`size` .*from 1.* size={size}"):
             correlation.patch_rows(np.zeros((2, 4, 6, 3)), size)
     with pytest.raises(ValueError, match=r"Two features .* vary. .* 1 that"):
         correlation.mean_correlation(np.diag([0.0, 1.0]))

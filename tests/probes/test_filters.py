@@ -86,14 +86,14 @@ def test_silent_maps():
 def test_bad_filters():
     with pytest.raises(ValueError, match="height, width, channels, filters"):
         filter_statistics(np.zeros((3, 3, 2)), 1)
-    with pytest.raises(ValueError, match="The weights of the kernel are not finite"):
+    with pytest.raises(ValueError, match="`kernel` should be an array of finite"):
         filter_statistics(np.full((3, 3, 1, 2), np.nan), 1)
     conv = keras.layers.Conv2D(2, 3, name="conv")
     model = keras.Sequential([keras.Input((5, 5, 1)), conv])
     conv.kernel.assign(np.full((3, 3, 1, 2), np.nan))
     with pytest.raises(ValueError, match="The maps of 'conv' are not finite"):
         silent(model, np.ones((2, 5, 5, 1)), "conv")
-    with pytest.raises(ValueError, match="positive integer"):
+    with pytest.raises(ValueError, match="`stride` should be an integer from 1"):
         filter_statistics(np.zeros((3, 3, 1, 2)), 0)
 
 

@@ -181,8 +181,11 @@ def test_occlusion_traces_once(images):
         ({"size": 8}, "`size` should be from 1 to the image's 7 pixels"),
         ({"stride": 4}, "pixels are never covered"),
         ({"fill": (1, 2, 3)}, "one per channel"),
-        ({"fill": np.nan}, "a finite number or one per channel"),
-        ({"images": np.full((3, 9, 7, 2), np.nan)}, "The images are not finite"),
+        ({"fill": np.nan}, "`fill` should be a finite number"),
+        (
+            {"images": np.full((3, 9, 7, 2), np.nan)},
+            "`images` should be an array of finite",
+        ),
         ({"layer": "scores"}, "has no map"),
         ({"layer": "nowhere"}, "has no layer 'nowhere'. Its layers: "),
         ({"labels": [0, 1]}, "one integer per image, 3"),

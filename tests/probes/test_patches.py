@@ -210,7 +210,7 @@ def test_progress_bar(net, capsys):
         ({"layers": "z"}, "No layer is called 'z'. Layers: a, "),
         ({"layers": []}, "`layers` should name a layer"),
         ({"layers": "e"}, r"'e' has no map: its output has shape \(None, 5\)"),
-        ({"k": 0}, "`k` and `batch_size` should be at least 1. Received: k=0"),
+        ({"k": 0}, "`k` should be an integer from 1. Received: k=0"),
         ({"k": 4}, "k=4 is more than layer 'a' has to rank in 3 images, one position"),
         ({"k": 217, "one_per_image": False}, "k=217 is more than .* in 3 images.$"),
         ({"images": pictures(0)}, "`images` is empty"),
@@ -226,7 +226,7 @@ def test_progress_bar(net, capsys):
         ),
         (
             {"images": np.where(np.arange(3) == 1, np.nan, pictures(3))},
-            "A pixel of image 0 to 1 is not finite",
+            "`images` should be an array of finite",
         ),
     ],
 )

@@ -169,8 +169,8 @@ def test_transfer_is_a_loop_over_folds_and_layers():
     "change, match",
     [
         ({"per_class": 11}, r"5 folds of 11 images .* need 55 of each; class 0 has 10"),
-        ({"per_class": 0}, "`per_class` and `folds` should be integers of at"),
-        ({"per_class": 1.5}, "`per_class` and `folds` should be integers of at"),
+        ({"per_class": 0}, "`per_class` should be an integer from 1"),
+        ({"per_class": 1.5}, "`per_class` should be an integer from 1"),
         (
             {
                 "test": (
@@ -178,12 +178,12 @@ def test_transfer_is_a_loop_over_folds_and_layers():
                     [0, 1],
                 )
             },
-            "The images are not finite",
+            "`test` should be .* finite real",
         ),
         ({"layers": []}, "`layers` should name a layer"),
         ({"layers": ["pixels"]}, "none 'pixels'"),
         ({"layers": ["nowhere"]}, "nowhere"),
-        ({"length": 0}, "`length` should be at least 1"),
+        ({"length": 0}, "`length` should be an integer from 1"),
         ({"test": (np.zeros((2, 8, 8, 3)), np.array([0, 9]))}, "`test` has a class"),
         ({"test": (np.zeros((2, 8, 8, 3)), np.array([0]))}, "an integer label"),
     ],
