@@ -2,6 +2,7 @@ from . import (
     augmentation as augmentation,
     batches as batches,
     cifar as cifar,
+    cifar_files as cifar_files,
     datasets as datasets,
     own as own,
     photo as photo,

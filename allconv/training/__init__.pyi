@@ -7,6 +7,7 @@ from . import (
     precision as precision,
     run as run,
     schedules as schedules,
+    setup as setup,
 )
 from .callbacks import (
     DivergedError as DivergedError,

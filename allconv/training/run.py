@@ -18,7 +18,7 @@ from allconv.core import files, locks, runtime
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.batches import batches, in_order
 from allconv.layers.folding import fold
-from allconv.networks import all_cnn_rows, builders, weights
+from allconv.networks import weights
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.results import records
@@ -33,9 +33,8 @@ from allconv.training.callbacks import (
     state,
 )
 from allconv.training.inputs import Inputs
-from allconv.training.muon import Muon
 from allconv.training.outcome import record
-from allconv.training.schedules import schedule
+from allconv.training.setup import compiled
 
 RECORD = "record.json"
 WEIGHTS = "weights.h5"
@@ -176,55 +175,6 @@ def check_seed(seed: int) -> None:
         raise ValueError(
             f"`seed` should be an integer from 0 to 2**31 - 1. Received: {seed!r}"
         )
-
-
-def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
-    """The preset's network, with logits for outputs, ready for `fit`."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(preset.precision)
-    try:
-        model = builders.build(
-            preset.architecture,
-            input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
-            classes=inputs.classes,
-            classifier_activation=None,
-            dropout=preset.dropout,
-            kernel_initializer=preset.initializer,
-            norm=preset.norm,
-            norm_options=preset.norm_options,
-        )
-    finally:
-        keras.config.set_dtype_policy(before)
-    if preset.score_bias:
-        rows = all_cnn_rows.get(preset.architecture).rows
-        count = sum(isinstance(row, all_cnn_rows.Conv) for row in rows)
-        scores = model.get_layer(f"conv{count}")
-        scores.kernel.assign(keras.ops.zeros_like(scores.kernel))
-        scores.bias.assign(keras.ops.full_like(scores.bias, preset.score_bias))
-    kernels = [v.path for v in model.trainable_variables if v.name == "kernel"]
-    turning = kernels[:-1] if preset.muon else []
-    for variable in model.trainable_variables:
-        decays = variable.name in ("kernel", "bias") and variable.path not in turning
-        if preset.weight_decay and decays:
-            # Caffe adds decay * w to the gradient: the gradient of decay / 2 * w ** 2.
-            variable.regularizer = keras.regularizers.L2(preset.weight_decay / 2)
-    # Keras takes a momentum of 0.0, but none of 0.
-    momentum = float(preset.momentum)
-    descent = (schedule(preset, inputs.steps), momentum, preset.nesterov)
-    if preset.muon:
-        optimizer = Muon(*descent, turning, preset.muon)
-    else:
-        optimizer = keras.optimizers.SGD(*descent)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=preset.label_smoothing
-        ),
-        metrics=["accuracy"],
-        jit_compile=preset.jit_compile,
-    )
-    model.optimizer.build(model.trainable_variables)
-    return model
 
 
 def fit(

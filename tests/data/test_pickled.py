@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from allconv.data import datasets, pickled
+from allconv.data import cifar_files, datasets, pickled
 from allconv.data.cifar import DataError
 
 
@@ -114,7 +114,7 @@ def test_keras_own_folder_is_looked_in_and_a_damaged_one_passed_over(
     damaged.write_bytes(b"half")
     assert datasets.is_cached("cifar10")
     with pytest.warns(UserWarning, match="Passed over: .*cifar-10-batches-py"):
-        assert datasets._find_with_keras("cifar10") is None
+        assert cifar_files._find_with_keras("cifar10") is None
     monkeypatch.setenv("ALLCONV_DATA", str(tmp_path / "elsewhere"))
     assert not datasets.is_cached("cifar10")
 
