@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from allconv.core.disk import read_bytes, write_bytes
 from allconv.core.locks import held_by_child, is_held
@@ -185,9 +186,8 @@ def read_package(folder: Path) -> tuple[Split, Split]:
 
 def _decode_sheet(png: bytes) -> np.ndarray:
     """A PNG of one image a row, 1024 RGB pixels wide, as `(n, 32, 32, 3)`."""
-    import tensorflow as tf
-
-    return tf.io.decode_png(png, channels=3).numpy().reshape(-1, 32, 32, 3)
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as sheet:
+        return np.asarray(sheet.convert("RGB")).reshape(-1, 32, 32, 3)
 
 
 def read_archive(name: str, path: Path) -> tuple[Split, Split]:

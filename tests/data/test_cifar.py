@@ -1,10 +1,13 @@
 """Fetching: a slow source is left for the next one, and waited for if there is none."""
 
+import io
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from allconv.data import cifar, datasets
 
@@ -60,6 +63,13 @@ def test_it_is_waited_for_if_it_is_fast_enough_or_the_only_one(
     monkeypatch.setattr(cifar, "SLOWEST", 100e6)
     cifar.Downloader(slow_is_fine=True)(address, tmp_path / "file", None)
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_sheet_is_an_image_a_row_in_the_order_of_the_file():
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(images.reshape(3, 1024, 3)).save(file, "PNG")
+    np.testing.assert_array_equal(cifar._decode_sheet(file.getvalue()), images)
 
 
 @pytest.mark.parametrize("name, fine", [("cifar10", False), ("cifar100", True)])
