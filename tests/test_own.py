@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from allconv import __main__ as cli
+from allconv.commands import arguments
+from allconv.commands.train import recipe
 from allconv.data import shapes
 from allconv.networks import builders, own, registry
 from allconv.networks.classifier import Classifier
-from allconv.presets import catalogue
+from allconv.presets import catalogue, limits
 from allconv.presets.preset import Preset
 
 NAMES = list(shapes.SHAPES)[:5]
@@ -50,6 +52,21 @@ def empty(tmp_path, monkeypatch):
     )
     yield tmp_path
     sys.modules.pop("mynets", None)
+
+
+def test_photographs_too_large_to_whiten_train_by_one_more_word(empty):
+    with np.load("five.npz") as file:
+        large = {k: np.repeat(v, 2, 1) for k, v in file.items() if k[0] == "x"}
+        labels = {k: v for k, v in file.items() if k[0] == "y"}
+    np.savez("large.npz", **{k: np.repeat(v, 2, 2) for k, v in large.items()}, **labels)
+    words = ["train", "fast", "--data", "large.npz", "--epochs", "3"]
+    with pytest.raises(ValueError, match="`preprocessing` should be mean_std"):
+        limits.check(recipe(arguments.parser().parse_args(words)))
+    words += ["--preprocessing", "mean_std"]
+    preset = recipe(arguments.parser().parse_args(words))
+    limits.check(preset)
+    assert preset.preprocessing == "mean_std"
+    assert preset.name == "fast-large-3ep-preprocessing=mean_std"
 
 
 def test_from_an_empty_folder_to_a_table(empty, capsys):

@@ -86,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--train-size", type=int, help="use the first N training images")
     sub.add_argument("--learning-rate", type=float, help="in place of the preset's")
     sub.add_argument(
+        "--preprocessing",
+        help="in place of the preset's; mean_std for images of more than 48 x 48",
+    )
+    sub.add_argument(
         "--hold-out",
         type=int,
         help="measure on N training images held back, not on the test set",
