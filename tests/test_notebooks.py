@@ -5,6 +5,7 @@ What is kept in it is of one run, on the data that its text names.
 
 import ast
 import base64
+import importlib.util
 import io
 import os
 import re
@@ -24,7 +25,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import allconv
-from allconv.data import datasets
+from allconv.data import cifar_files
 from allconv.lessons import checks
 from allconv.networks import places
 from allconv.results import tables
@@ -275,7 +276,7 @@ def test_every_number_of_the_tables_is_of_real_data():
     prints = {"cifar10": set(), "cifar100": set()}
     for record in tables.read(places.folder("records")):
         prints[record["preset"]["dataset"]].add(record["data"].get("test"))
-    assert prints["cifar100"] == {datasets.CIFAR100_PRINTS[1]}
+    assert prints["cifar100"] == {cifar_files.CIFAR100_PRINTS[1]}
     # The second is of runs that kept training images back to measure on.
     assert len(prints["cifar10"] - {None}) == 1
     for document in [ROOT / "README.md", *(ROOT / "experiments/tables").iterdir()]:
@@ -299,6 +300,8 @@ def first_cells(path: Path) -> tuple[str, str]:
 
 
 IMPORTS = (ast.Import, ast.ImportFrom)
+PLACEHOLDER = "https://github.com/OWNER/allconv"
+ADDRESS = "https://github.com/somebody/allconv"
 SHELL = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
@@ -323,8 +326,9 @@ def test_first_cells_get_the_project_where_it_is_missing(tmp_path):
     assert install == notebooks.INSTALL
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     clean |= {"PIP_NO_DEPS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    clean |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": notebooks.REPOSITORY}
+    clean |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": ADDRESS}
     clean |= {"GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf"}
+    install = install.replace(notebooks.REPOSITORY, ADDRESS)
     sources = [install, *(imports for _, imports in found)]
     away = tmp_path / "away"
     away.mkdir()
@@ -339,6 +343,22 @@ def test_first_cells_get_the_project_where_it_is_missing(tmp_path):
     assert done.stdout.strip().endswith(
         str(away / "allconv-source/allconv/__init__.py")
     )
+
+
+def test_a_copy_without_an_address_fetches_nothing(monkeypatch):
+    """`OWNER` is a name that anybody can take: what they keep there is not run."""
+    source = notebooks.INSTALL.replace(notebooks.REPOSITORY, PLACEHOLDER)
+    lines = source.replace("!git", "ran.append(1)  #").replace("%pip install --q", "#")
+    ran: list[int] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="no address"):
+        exec(lines, {"ran": ran})
+    assert ran == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    exec(lines, {"ran": ran})
+    assert ran == []
+    if notebooks.REPOSITORY == PLACEHOLDER:
+        assert notebooks.UNSET in notebooks.BADGES
 
 
 @each_notebook

@@ -24,13 +24,14 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 (REPOSITORY,) = re.findall(r'^Repository = "(.+?)"', PYPROJECT, re.MULTILINE)
 SLUG = REPOSITORY.removeprefix("https://github.com/")
+UNSET = "*The badges lead nowhere: `pyproject.toml` does not say where this copy lies.*"
 VIEW = "application/vnd.jupyter.widget-view+json"
 BADGES = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     f"(https://colab.research.google.com/github/{SLUG}/blob/main/notebooks/{{name}})\n"
     "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
     f"(https://mybinder.org/v2/gh/{SLUG}/main?labpath=notebooks%2F{{name}})"
-)
+) + (f"\n{UNSET}" if SLUG.startswith("OWNER/") else "")
 INSTALL = f"""\
 # On Colab, say, this gets the project. Where the project is there, it does nothing.
 import importlib.util
@@ -38,7 +39,13 @@ import os
 import sys
 
 if importlib.util.find_spec("allconv") is None:
-    !git clone --quiet --depth 1 {REPOSITORY} allconv-source
+    repository = "{REPOSITORY}"
+    if "/OWNER/" in repository:  # whose it is nobody knows: nothing of theirs is run
+        raise ImportError(
+            "allconv is not installed here, and this copy of the lesson has no address "
+            "to get it from. Install it from a checkout: %pip install PATH/OF/allconv"
+        )
+    !git clone --quiet --depth 1 {{repository}} allconv-source
     %pip install --quiet ./allconv-source
     sys.path.insert(0, os.path.abspath("allconv-source"))"""
 
