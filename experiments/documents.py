@@ -27,6 +27,7 @@ TABLES = {
     "claims": table3.claims,
     "fast": fast.table,
     "whitening": netdeconv.table,
+    "whitening_brief": netdeconv.brief,
     "whitening_20": netdeconv.twenty,
     "versions": lambda _: matrix.table(matrix.read()),
     "peers": peers.kept,

@@ -47,6 +47,19 @@ def table(records: list[dict]) -> str:
     return _table(records, catalogue.TABLE_1, 1)
 
 
+def brief(records: list[dict]) -> str:
+    """As `table`, of the rows that were run with either norm."""
+    rows = {
+        name: row
+        for name, row in catalogue.TABLE_1.items()
+        if any(
+            tables.summarise(records, f"{name}_{norm}").errors
+            for norm in ("batch", "deconv")
+        )
+    }
+    return _table(records, rows, 1)
+
+
 def twenty(records: list[dict]) -> str:
     """As `table`, after 20 epochs, of the rows that have a recipe."""
     rows = {
@@ -78,7 +91,7 @@ def _table(records: list[dict], rows: Mapping[str, tuple[str, str]], epochs: int
         ]
         lines.append(cells)
     all_rows = f"{len(catalogue.TABLE_1)} rows of the paper's table"
-    return f"{tables.markdown(lines)}\n\n{run} of the {all_rows} were run here."
+    return f"{tables.markdown(lines)}\n\n{run} of the {all_rows} were run with both."
 
 
 def accuracy(summary: tables.Summary) -> str:
