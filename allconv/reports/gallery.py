@@ -81,7 +81,8 @@ def write(
     _check_layers(classifier.model, layers)
     source = sources.of_network(classifier, data_dir)
     parts, found = _units(classifier, source, layers, units, progress)
-    engine, why = _live(classifier, data_dir, None) if live else ({}, "")
+    there = found.pop("shown")
+    engine, why = _live(classifier, data_dir, None, there) if live else ({}, "")
     lead = _lead(meta, source) + (f'<p class="notice">{why}</p>' if why else "")
     names = results_html.shown(meta["dataset"], records)
     parts |= {
@@ -148,10 +149,12 @@ def write_model(
             model, preprocessor, {"architecture": model.name} | facts
         )
         parts, found = _units(classifier, source, layers, units, progress)
+        there = found.pop("shown")
         engine: dict[str, Any] = {}
         why = ""
         if live:
-            engine, why = _live(classifier, None, _samples(source, names, mine))
+            some = _samples(source, names, mine)
+            engine, why = _live(classifier, None, some, there)
         del source  # closes the temporary file
     parts |= {
         "title": f"Inside {html.escape(model.name)}",
@@ -226,6 +229,7 @@ def _units(
             {"name": name, "note": note}
             for name, note in zip(layers, notes, strict=True)
         ],
+        "shown": {one.layer: one.channels.tolist() for one in found},
         "first": first,
         "side": sheets.SIDE,
         "columns": sheets.COLUMNS,
@@ -247,13 +251,16 @@ def _live(
     classifier: Classifier,
     data_dir: str | Path | None,
     samples: microscope.Samples | None,
+    shown: Mapping[str, Sequence[int]],
 ) -> tuple[dict[str, str], str]:
     """The microscope's pieces; or none, and why."""
     count = classifier.model.count_params()
     try:
         if count > LIVE_WEIGHTS:
             raise ValueError(f"{count:,} weights are too many for a page.")
-        pieces = microscope.pieces([classifier], data_dir, patches="", samples=samples)
+        pieces = microscope.pieces(
+            [classifier], data_dir, patches="", shown=shown, samples=samples
+        )
     except ValueError as error:
         why = html.escape(str(error))
         return {}, f"The network does not run in this page. {why}"

@@ -229,6 +229,25 @@ def test_without_records_and_without_the_data_it_says_so(tmp_path):
         gallery.write(path, net, [], tmp_path, layers=["conv9"], progress=False)
 
 
+def test_the_microscope_links_to_units_of_the_page_alone(tmp_path):
+    if not (browsers.CHROMIUM and browsers.DRIVER):
+        pytest.skip(browsers.MISSING)
+    path, some = tmp_path / "index.html", {"layers": ["conv1"], "units": 2}
+    gallery.write(path, network("cifar10"), [], tmp_path, **some, progress=False)
+    shell = json.loads(Reader(path.read_text()).scripts["data-conv1"])
+    linked = "return [...document.querySelectorAll('#strongest a')].map((a) => a.hash)"
+    with browsers.Browser(tmp_path / "profile") as window:
+        window.open(path.as_uri())
+        for layer, expected in ("conv1", shell["channel"]), ("conv2", []):
+            window.wait("answer && !asking")
+            at = "entry.layers.findIndex((one) => one.name === given[0])"
+            index = window.run(f"return {at}", layer)
+            window.run("show({ layer: given[0], unit: null })", index)
+            window.wait(f"answer.layer === {index} && !asking")
+            found = window.run(linked)
+            assert sorted(found) == [f"#{layer}/{unit}" for unit in expected]
+
+
 @pytest.fixture(scope="module")
 def window(page, tmp_path_factory):
     if not (browsers.CHROMIUM and browsers.DRIVER):

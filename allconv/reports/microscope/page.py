@@ -104,12 +104,14 @@ def pieces(
     data_dir: str | Path | None = None,
     *,
     patches: str | None = None,
+    shown: Mapping[str, Sequence[int]] | None = None,
     samples: Samples | None = None,
 ) -> dict[str, str]:
     """What a page holds of the microscope, by name of its place in a template.
 
     Args:
         classifiers, data_dir, patches: As for `write`.
+        shown: By the name of a layer, its units that have patches; None: all have.
         samples: The images to pick from; None: of the network's own data set.
 
     Raises:
@@ -120,6 +122,7 @@ def pieces(
     blobs: dict[str, str] = {}
     networks = [_network(c, blobs, data_dir, samples) for c in classifiers]
     facts = {"networks": networks, "colours": COLOURS, "patches": patches}
+    facts["shown"] = shown and {name: list(units) for name, units in shown.items()}
     return {
         "style": _text("microscope.css"),
         "body": _text("body.html"),

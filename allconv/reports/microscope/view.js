@@ -72,7 +72,13 @@ const unitName = (unit) => {
     ? entry.classes[unit].replaceAll("_", " ") : `unit ${unit}`;
 };
 
-const patchesOf = (unit) => `${facts.patches}#${layerOf().name}/${unit}`;
+/* The address of a unit's patches; null where no page has them. */
+function patchesOf(unit) {
+  const { name, patches } = layerOf();
+  if (facts.patches === null || !patches) return null;
+  if (facts.shown && !facts.shown[name]?.includes(unit)) return null;
+  return `${facts.patches}#${name}/${unit}`;
+}
 
 function fieldOf([row, column]) {
   const { start, size, stride } = layerOf().field;
@@ -158,7 +164,7 @@ function drawUnits() {
     const button = make("button", `${unitName(unit).replace("unit ", "")} `, { type: "button", "data-number": unit });
     button.append(make("small", number(peaks[unit])));
     button.setAttribute("aria-pressed", unit === neuron.unit);
-    if (facts.patches === null || !layerOf().patches) return button;
+    if (patchesOf(unit) === null) return button;
     const pair = make("span", undefined, { class: "pair" });
     pair.append(button, make("a", "patches", { href: patchesOf(unit), "aria-label": `Patches of ${unitName(unit)}` }));
     return pair;
@@ -229,7 +235,7 @@ function drawNeuron() {
   drawFour(figures, pixels, neuron);
   $("neuron-title").textContent = `What drives ${layerOf().name}, ${unitName(neuron.unit)}`;
   $("neuron-facts").textContent = `${saidOf(neuron)} Maps are per grey level of a pixel, before preprocessing.`;
-  if (facts.patches !== null && layerOf().patches) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: patchesOf(neuron.unit) }));
+  if (patchesOf(neuron.unit) !== null) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: patchesOf(neuron.unit) }));
   drawKept();
   drawVotes();
 }
