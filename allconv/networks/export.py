@@ -4,6 +4,7 @@ The preprocessing goes in as plain operations, so that whoever runs the file nee
 nothing of this project: Keras, onnxruntime or LiteRT alone.
 """
 
+import importlib.util
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ class Format(NamedTuple):
     suffix: str
     write: Callable[[keras.Model, Path], None]
     open: Callable[[Path], Predict]
+    needs: tuple[str, ...] = ()
 
 
 def write(
@@ -97,12 +99,19 @@ def check(path: str | Path, format: str) -> Path:
 
     Raises:
         ValueError: If there is no such format, or the file's name ends otherwise.
+        ImportError: If a package is missing.
     """
     check_choice("format", format, FORMATS)
     path, suffix = Path(path), FORMATS[format].suffix
     if path.suffix != suffix:
         raise ValueError(
             f"A file of format {format} should end in {suffix}. Received: {path}"
+        )
+    missing = [p for p in FORMATS[format].needs if importlib.util.find_spec(p) is None]
+    if missing:
+        raise ImportError(
+            f"Format {format} needs {' and '.join(missing)}: "
+            "`pip install 'allconv[export]'`, or `.[export]` in a checkout."
         )
     return path
 
@@ -221,9 +230,6 @@ def _open_keras(path: Path) -> Predict:
 
 
 def _write_onnx(model: keras.Model, path: Path) -> None:
-    import onnxruntime  # noqa: F401  # before the converter is waited for
-    import tf2onnx  # noqa: F401
-
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # which Keras asks for
     with warnings.catch_warnings():  # of what the converter does with NumPy
         warnings.simplefilter("ignore")
@@ -276,6 +282,6 @@ def _open_litert(path: Path) -> Predict:
 
 FORMATS = {
     "keras": Format(".keras", _write_keras, _open_keras),
-    "onnx": Format(".onnx", _write_onnx, _open_onnx),
+    "onnx": Format(".onnx", _write_onnx, _open_onnx, ("onnxruntime", "tf2onnx")),
     "litert": Format(".tflite", _write_litert, _open_litert),
 }

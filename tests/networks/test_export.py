@@ -174,3 +174,13 @@ def test_the_command(tmp_path, capsys):
 def test_wrong_words_are_one_line(words, message, capsys):
     assert cli.main(["export", *words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_missing_package_is_said_before_anything_is_made(monkeypatch, tmp_path):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda p: None if p == "tf2onnx" else there(p)
+    )
+    with pytest.raises(ImportError, match=r"tf2onnx: .*allconv\[export\]"):
+        export.check(tmp_path / "a.onnx", "onnx")
+    assert export.check(tmp_path / "a.tflite", "litert") == tmp_path / "a.tflite"
