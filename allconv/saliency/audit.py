@@ -8,6 +8,7 @@ operation nobody thought of is reported and not passed over in silence.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from allconv.saliency import rectifier_search
@@ -85,7 +86,8 @@ def inspect(
     """List what a signal meets on its way from a neuron down to the images.
 
     Args:
-        images: The first input of a traced graph.
+        images: The first input of a traced graph, or a tensor further up, from which
+            on is looked.
         neuron: A tensor of the same graph.
         rule: The rule the graph was traced under.
         owner: From an operation to the name of the layer that made it.
@@ -99,7 +101,7 @@ def inspect(
     met, todo = set(), [neuron]
     while todo:
         op = todo.pop().op
-        if op not in met and op.type != "Placeholder":
+        if op not in met and op is not images.op:
             met.add(op)
             flowing = (x for x in op.inputs if rectifier_search.flows(x))
             todo.extend(x for x in flowing if x.ref() in carrying)
@@ -109,7 +111,10 @@ def inspect(
     for op in images.graph.get_operations():
         if op in met:
             signals = [i for i, x in enumerate(op.inputs) if x.ref() in carrying]
-            found.setdefault(_kind(op, signals, rule, known), []).append(op)
+            kind = _kind(op, signals, rule, known)
+            if kind == "pool" and _is_maximum(op, carrying):
+                kind = "untouched"
+            found.setdefault(kind, []).append(op)
 
     def names(ops: list[tf.Operation]) -> tuple[str, ...]:
         return tuple(f"{owner(op)} ({op.type})" for op in ops)
@@ -164,6 +169,27 @@ def _kind(
     if op.type.startswith("FusedBatchNorm") and op.get_attr("is_training"):
         return "untouched"
     return "linear" if op.type in _PRODUCTS and len(signals) == 1 else "untouched"
+
+
+def _is_maximum(op: tf.Operation, carrying: set) -> bool:
+    """Whether a maximum is of a stack: max(stack([x, 0])) is a rectifier, no pooling.
+
+    So is that of a concatenation, of which a part does not depend on the images.
+    """
+    below = op.inputs[0].op
+    while below.type in ("Cast", "Identity"):
+        below = below.inputs[0].op
+    if op.type != "Max" or below.type not in ("Pack", "ConcatV2"):
+        return False
+    stacked = below.type == "Pack"
+    parts = below.inputs if stacked else below.inputs[:-1]
+    if not stacked and all(x.ref() in carrying for x in parts):
+        return False
+    axis = below.get_attr("axis") if stacked else tf.get_static_value(below.inputs[-1])
+    rank, over = op.inputs[0].shape.rank, tf.get_static_value(op.inputs[1])
+    if None in (axis, rank) or over is None:
+        return True
+    return axis % rank in np.ravel(over) % rank
 
 
 def _gradient_name(op: tf.Operation) -> str | None:

@@ -27,6 +27,7 @@ REFUSED = {
     "Relu": layers.Lambda(lambda x: tf.nn.relu(x) + tf.exp(tf.nn.relu(-x))),
     "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
     "Minimum": layers.Activation("celu"),
+    "Max": layers.Lambda(lambda x: tf.reduce_max(tf.stack([x, tf.zeros_like(x)]), 0)),
     "Cast": layers.Lambda(lambda x: 2 * x * tf.cast(x > 0.5, x.dtype)),
     "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
     "Rsqrt": layers.LayerNormalization(),
@@ -105,6 +106,20 @@ def test_concatenated_relu_is_two_rectifiers():
     x = layers.Concatenate()([layers.ReLU()(x), layers.ReLU()(-x)])
     audit = Explainer(keras.Model(inputs, layers.Conv2D(2, 1)(x))).audit
     assert len(audit.treated) == len(audit.rectifiers) == 2
+
+
+def test_a_maximum_over_a_constant_part_is_no_pooling():
+    """Of a concatenation; over its other axes the part is a channel like any other."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    both = layers.Lambda(lambda x: tf.concat([x, tf.ones_like(x[..., :1])], -1))(x)
+    pooled = keras.Model(inputs, layers.GlobalMaxPooling2D()(both))
+    audit = Explainer(pooled, "guided").audit
+    assert (len(audit.rectifiers), len(audit.pools), audit.untouched) == (1, 1, ())
+    largest = layers.Lambda(lambda x: tf.reduce_max(x, -1, keepdims=True), name="odd")
+    flat = keras.Model(inputs, layers.Flatten()(largest(both)))
+    with pytest.raises(ValueError, match=r"nothing of odd \(Max\)"):
+        Explainer(flat, "guided")
 
 
 def test_audit_prints_what_was_found():
