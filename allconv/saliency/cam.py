@@ -21,6 +21,8 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import GlobalAveragePooling2D
 
+from allconv.saliency import rectifier_search
+from allconv.saliency.audit import inspect
 from allconv.saliency.explainer import guided_backprop
 from allconv.saliency.inputs import Given, Inputs
 from allconv.saliency.neurons import (
@@ -32,8 +34,10 @@ from allconv.saliency.neurons import (
     observed,
     one_hot,
     one_output,
+    owners,
     place,
 )
+from allconv.saliency.rules import RULES
 from allconv.saliency.soundness import check_channels_last, check_finite
 
 
@@ -65,10 +69,12 @@ def class_activation_map(
         softmax, less the bias of a layer after the average.
 
     Raises:
-        ValueError: If an argument is none of these, or positions do not count alike:
-            there is more than an average above the layer.
+        ValueError: If an argument is none of these, or there is more than an average
+            and linear layers above the layer: the map would not add up to the score.
     """
-    features, gradient = _read(model, images, of, output, layer, target, batch_size)
+    features, gradient = _read(
+        model, images, of, output, layer, target, batch_size, linear=True
+    )
     weight = gradient.mean((1, 2), keepdims=True)
     if not np.allclose(gradient, weight, rtol=1e-3, atol=1e-6 * np.abs(weight).max()):
         raise ValueError(
@@ -144,12 +150,16 @@ def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _read(
-    model, images, of, output, layer, target, batch_size
+    model, images, of, output, layer, target, batch_size, linear=False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of the layer, and the gradient of each image's class score there."""
-    if batch_size < 1:
+    """Features of the layer, and the gradient of each image's class score there.
+
+    With `linear`, whatever is not linear between the two is refused.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(
-            f"`batch_size` should be at least 1. Received: batch_size={batch_size}"
+            "`batch_size` should be a positive integer. "
+            f"Received: batch_size={batch_size!r}"
         )
     inputs = Inputs(model, of)
     images, held = inputs.split(images)
@@ -185,6 +195,8 @@ def _read(
                 f"{place(layer)} has no maps (n, rows, columns, channels). Received: "
                 f"output of shape {features.shape}"
             )
+        if linear:
+            _check_linear(model, features, scores, calls)
         classes.append(scores.shape[-1])
         if scores.shape[-1] == 1:  # against the class, and for it
             scores = tf.concat([-scores, scores], axis=-1)
@@ -205,7 +217,25 @@ def _read(
         for i in starts
     ]
     features, gradient = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if not (np.isfinite(features).all() and np.isfinite(gradient).all()):
+        raise ValueError(
+            f"{model.name} gives values that are not finite at {place(layer)}, though "
+            "its weights and the images are finite."
+        )
     return features, gradient
+
+
+def _check_linear(model, features, scores, calls: list[Call]) -> None:
+    """Refuse a rectifier or the like above the average: the map would not add up."""
+    rectifier_search.find(features)
+    above = inspect(features, scores, RULES["backprop"], owners(calls))
+    lists = (above.rectifiers, above.pools, above.normalisations, above.untouched)
+    met = [name for names in lists for name in names]
+    if met:
+        raise ValueError(
+            f"{met[0]} stands between the average and the scores of {model.name}: the "
+            "map would not add up to the score. Use `grad_cam`."
+        )
 
 
 def _first(images: np.ndarray, held: list[np.ndarray]) -> tuple[tf.Tensor, list]:

@@ -98,6 +98,36 @@ def test_a_head_that_knows_positions_has_no_class_activation_map():
         class_activation_map(model, nets.images(), layer="relu2")
 
 
+@pytest.mark.parametrize(
+    "above", [layers.Dense(4, activation="relu"), layers.LayerNormalization()]
+)
+def test_a_head_that_is_not_linear_has_no_class_activation_map(above):
+    """Positions count alike, but the map does not add up to the score."""
+    above.name = "odd"
+    conv = layers.Conv2D(5, 3, activation="relu", name="conv")
+    rows = conv, layers.GlobalAveragePooling2D(), above, layers.Dense(3)
+    model = nets.chain(*rows)
+    with pytest.raises(ValueError, match=r"odd.* \(.* stands between"):
+        class_activation_map(model, nets.images())
+    assert grad_cam(model, nets.images(), "conv").shape == (2, 6, 6)
+
+
+def test_what_overflows_is_refused():
+    model = nets.chain(
+        layers.Conv2D(2, 3, kernel_initializer="ones", name="conv"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2),
+    )
+    images = nets.images()
+    images[1] = 1e38  # only the second: one is looked at in every layer
+    for call in (
+        lambda: grad_cam(model, images, "conv"),
+        lambda: class_activation_map(model, images),
+    ):
+        with pytest.raises(ValueError, match="not finite at"):
+            call()
+
+
 def test_guided_grad_cam_is_the_product(all_conv):
     model, images = all_conv
     cam = grad_cam(model, images, "conv6", target=2)
@@ -129,6 +159,7 @@ def test_arguments_are_refused():
         ({"images": images[0]}, "shape"),
         ({"images": images * np.nan}, "finite"),
         ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": "all"}, "batch_size"),
         ({"model": nets.Subclassed()}, "no weights"),
     ]:
         given = {"model": model, "images": images, "layer": "conv2"} | arguments
