@@ -186,7 +186,7 @@ def write(
         arrays, image=pixels[0], map=maps[0], map_at_inputs=at_inputs[0]
     )
     contents = [picture.getvalue(), arrays.getvalue()]
-    notes = _notes(at_inputs, float(activation), before_rectifier)
+    notes = _notes(at_inputs, float(activation), before_rectifier, layer is None)
     if rule == "guided" and layer is None:
         notes.append(GUIDED)
     facts = {
@@ -266,10 +266,14 @@ def _is_ours(path: Path, found: list[Path]) -> bool:
         return False
 
 
-def _notes(maps: np.ndarray, activation: float, before_rectifier: bool) -> list[str]:
+def _notes(
+    maps: np.ndarray, activation: float, before_rectifier: bool, is_class: bool
+) -> list[str]:
     if maps.any():
         negative = "Nothing speaks for the neuron: the map is nowhere above 0."
         return [] if (maps > 0).any() else [negative]
+    if is_class:
+        return ["The map is all zero: by this rule no pixel speaks for the class."]
     if before_rectifier:
         return ["The map is all zero: no pixel moves the neuron."]
     if activation == 0:

@@ -322,6 +322,25 @@ def test_an_empty_map_says_why(capsys, files, tmp_path):
     assert "at its rectifier's ceiling" in err
 
 
+def test_an_empty_map_of_a_class_says_nothing_of_a_rectifier(capsys, files, tmp_path):
+    """All weights speak against the class: a guided map is empty, its score is not."""
+    minus = keras.initializers.Constant(-1)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(2, 1, activation="relu", kernel_initializer="ones"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, activation="sigmoid", kernel_initializer=minus),
+        ]
+    )
+    model.save(tmp_path / "against.keras")
+    which = ("--model", tmp_path / "against.keras", "--white", 1)
+    status, _, err = call(capsys, files[2], *which, "-o", tmp_path / "map")
+    assert status == 0
+    assert "no pixel speaks for the class" in err
+    assert "rectifier" not in err
+
+
 def test_of_a_guided_map_of_a_class_it_is_told_that_it_may_not_know_the_class(
     capsys, files, tmp_path
 ):
