@@ -53,7 +53,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     Raises:
         ValueError: Naming the argument, what it should be and what it is.
     """
-    if value not in choices:
+    if value not in [*choices]:  # not in a dict, which would hash it
         raise ValueError(
             f"`{name}` should be one of {', '.join(choices)}. "
             f"Received: {name}={value!r}{nearest(value, choices)}"

@@ -166,7 +166,7 @@ class Explainer:
         batch_size: int = 64,
         image_shape: tuple[int, int, int] | None = None,
     ):
-        if not isinstance(rule, Rule) and rule not in RULES:
+        if not isinstance(rule, Rule) and rule not in [*RULES]:
             raise ValueError(
                 f"`rule` should be one of {', '.join(RULES)} or a Rule. "
                 f"Received: rule={rule!r}"
@@ -179,6 +179,12 @@ class Explainer:
             raise ValueError(
                 "`batch_size` should be a positive integer. "
                 f"Received: batch_size={batch_size!r}"
+            )
+        if layer is not None and output is not None:
+            raise ValueError(
+                "`output` is for a class of one of several outputs, `layer` for a "
+                "neuron inside: give one of the two. "
+                f"Received: layer={layer!r}, output={output!r}"
             )
         self.model = model
         self.rule = rule if isinstance(rule, Rule) else RULES[rule]

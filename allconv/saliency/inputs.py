@@ -60,7 +60,7 @@ class Inputs:
         names |= {i: i for i in range(count)}
         if of is None and count == 1:
             return 0
-        if isinstance(of, bool) or of not in names:
+        if isinstance(of, bool) or of not in [*names]:
             raise ValueError(
                 f"`of` should be one of {', '.join(map(repr, names))}: which of the "
                 f"{count} inputs of {self.model.name} to explain; the others are held "

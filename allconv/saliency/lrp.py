@@ -89,7 +89,7 @@ def propagate(
         ValueError: If an argument is none of these, or the model has a layer for which
             there is no rule.
     """
-    if isinstance(composite, str):
+    if not isinstance(composite, Composite):
         check_choice("composite", composite, COMPOSITES)
         composite = COMPOSITES[composite]
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:

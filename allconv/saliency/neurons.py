@@ -151,7 +151,7 @@ def one_output(model: keras.Model, outputs: object, which: str | int | None):
     parts = [outputs[n] for n in names] if isinstance(outputs, dict) else outputs
     parts = tf.nest.flatten(parts)
     named = dict(zip(names, parts, strict=False)) | dict(enumerate(parts))
-    if which not in named:
+    if isinstance(which, bool) or which not in [*named]:
         raise ValueError(
             f"`output` should be one of {', '.join(map(repr, named))}, or `layer` be "
             f"given, since {model.name} has {len(parts)} outputs. "

@@ -350,6 +350,10 @@ def test_bad_images(reference):
         ({"position": (0, 0)}, r"they have no \(row, column\)"),
         ({"seed": 2}, "`seed` should be 'one' or 'activation'"),
         ({"batch_size": 0}, "`batch_size` should be a positive integer"),
+        ({"rule": ["guided"]}, "one of backprop, deconvnet, guided or a Rule"),
+        ({"of": [0]}, "`of` should be one of"),
+        ({"output": [0]}, "`output` should be one of"),
+        ({"layer": "conv1", "output": 0}, "`output` is for .* give one of the two"),
     ],
 )
 def test_bad_arguments(arguments, message, reference):

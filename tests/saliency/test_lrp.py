@@ -452,6 +452,8 @@ def test_arguments_are_refused():
     model, images = nets.noticeable(), nets.images()
     for arguments, said in [
         ({"composite": "gamma"}, "composite"),
+        ({"composite": None}, "composite"),
+        ({"composite": ["epsilon"]}, "composite"),
         ({"target": 3}, "target"),
         ({"target": [0, 1, 2]}, "target"),
         ({"images": images[:, :4]}, "images"),
