@@ -21,12 +21,9 @@ def train(arguments: argparse.Namespace) -> None:
     from allconv.core.files import read_bytes, write_bytes
     from allconv.training import precision, run
 
-    run.check_seed(arguments.seed)  # before the precision is measured
+    run.check_seed(arguments.seed)
     runtime.set_threads(arguments.threads)
     folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
-    if arguments.precision == "auto" and preset.precision == "float32":
-        chosen = run.begun_in(folder) or precision.fastest(arguments.data_dir)
-        preset = dataclasses.replace(preset, precision=chosen)
     callbacks = []
     if arguments.snapshots:
         from allconv.probes.evolution import Snapshots
@@ -46,6 +43,9 @@ def train(arguments: argparse.Namespace) -> None:
         import keras
 
         callbacks.append(keras.callbacks.TensorBoard(arguments.tensorboard))
+    if arguments.precision == "auto" and preset.precision == "float32":
+        chosen = run.begun_in(folder) or precision.fastest(arguments.data_dir)
+        preset = dataclasses.replace(preset, precision=chosen)
     record = run.train(
         preset,
         arguments.seed,

@@ -159,6 +159,8 @@ def fits(value: object, kind: Any) -> bool:
     if kind is Any or isinstance(kind, TypeVar | str):
         return True
     if origin is Annotated:
+        if Span(finite=False) in inner[1:]:
+            return isinstance(value, _NUMBERS) and not isinstance(value, bool)
         return fits(value, inner[0]) and all(
             one.holds(value) for one in inner[1:] if isinstance(one, Span | Axes | Many)
         )
@@ -212,9 +214,13 @@ def _is_numeric(value: object) -> bool:
     """An array, or what makes one, of finite real numbers; symbolic tensors are."""
     if value is None or isinstance(value, str | bytes | dict | set):
         return False
+    if isinstance(value, np.memmap):
+        return value.dtype.kind in "biuf"  # it may be larger than the memory
     if not isinstance(value, np.ndarray):
-        if hasattr(value, "dtype") and not hasattr(value, "__array__"):
-            return True  # a Keras tensor
+        if hasattr(value, "shape") and not hasattr(value, "__array__"):
+            return (
+                True  # a Keras tensor, or what reads its parts when they are asked for
+            )
         try:
             value = np.asarray(value)
         except Exception:  # as of a ragged list, or of a tensor of a graph

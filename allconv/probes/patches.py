@@ -13,7 +13,7 @@ Figure 2 of Zeiler & Fergus).
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from allconv.core.arguments import Batch, Whole, checked
+from allconv.core.checks import Span
 from allconv.probes import receptive_field
 from allconv.saliency import rectifier_search, soundness
 
@@ -190,7 +191,11 @@ def gather(images: np.ndarray | tf.data.Dataset, index: np.ndarray) -> np.ndarra
 
 
 @checked
-def crop(images: np.ndarray, box: np.ndarray, fill: float = 0) -> np.ndarray:
+def crop(
+    images: np.ndarray,
+    box: np.ndarray,
+    fill: Annotated[float, Span(finite=False)] = 0,
+) -> np.ndarray:
     """Cut a box out of each image; what lies beyond the border is `fill`.
 
     Args:

@@ -242,7 +242,7 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
         | {"layers": ["conv1"], "k": 2, "one_per_image": True, "batch_size": 2}
         | {"progress": False},
         "probes.patches.gather": {"images": x, "index": np.array([[0, 1]])},
-        "probes.patches.crop": {"images": x, "box": box, "fill": 0.0},
+        "probes.patches.crop": {"images": x, "box": box},
         "probes.patches.visible": {"box": box, "size": (8, 8)},
         "probes.receptive_field.compute": {"model": net, "layer": "conv1"},
         "probes.transfer.carry": {

@@ -45,7 +45,7 @@ def test_the_table_stands_beside_the_paper_s():
     assert lines[3].startswith("| resnet18 | cifar10 | 56.25 | diverged | 72.89 | not")
     assert lines[12].startswith("| vgg16 | cifar100 | 2.01 | not run | 37.94 |")
     assert lines[19].startswith("| pnasnet_a | cifar100 | 10.49 | not run | 36.52 ? |")
-    assert lines[-1] == "0 of the 20 rows of the paper's table were run here."
+    assert lines[-1] == "0 of the 20 rows of the paper's table were run with both."
     records.append(record("vgg16_cifar_batch"))
     assert netdeconv.table(records).splitlines()[-1].startswith("1 of the 20")
     records.append(record("vgg16_cifar_deconv_20", error=7.0, minutes=180))
