@@ -33,6 +33,30 @@ Write = Callable[[Path], object]
 ALONE = ("an explanation",)
 
 
+_TURN = threading.Lock()
+_REPLACED: dict[tuple, list] = {}  # what was there, and how many replace it now
+
+
+@contextlib.contextmanager
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """Set an attribute while any thread is in here.
+
+    `mock.patch` of two threads would give back the first one's mock for good.
+    """
+    with _TURN:
+        entry = _REPLACED.setdefault((id(owner), name), [getattr(owner, name), 0])
+        entry[1] += 1
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        with _TURN:
+            entry[1] -= 1
+            if not entry[1]:
+                setattr(owner, name, entry[0])
+                del _REPLACED[id(owner), name]
+
+
 def places() -> dict[str, Write]:
     """What writes, by name; each writes the same whenever it is called."""
     net = noticeable()
@@ -47,10 +71,8 @@ def places() -> dict[str, Write]:
         inputs.fitted("gcn_zca", images[:, ::4, ::4], "f" * 64, folder)
 
     def fastest(folder: Path) -> None:
-        names = mock.patch.object(
-            precision, "candidates", return_value=["float32", "b"]
-        )
-        rates = mock.patch.object(precision, "measure", return_value={"float32": 2.0})
+        names = replaced(precision, "candidates", lambda: ["float32", "b"])
+        rates = replaced(precision, "measure", lambda: {"float32": 2.0})
         with names, rates:
             precision.fastest(folder)
 
@@ -67,7 +89,7 @@ def places() -> dict[str, Write]:
         )
 
     def microscope(folder: Path) -> None:
-        with mock.patch.object(page, "pieces", return_value=Parts()):
+        with replaced(page, "pieces", lambda *_, **__: Parts()):
             page.write(folder / "microscope.html", [classifier])
 
     def units(folder: Path) -> None:
