@@ -72,6 +72,7 @@ def test_model_and_ragged_last_batch():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_softmax_in_half_precision_is_one(policy):
+    keras.utils.set_random_seed(0)  # rounding moves an image to another bin of some
     full, half = (
         keras.Sequential(
             [
