@@ -1,8 +1,9 @@
 """Claim: a run in bfloat16 ends where one in float32 ends, and sooner.
 
 A short recipe of All-CNN-C, three seeds in each precision, measured on 5,000 training
-images that are held back. `Preset.precision` is left out of what makes two records the
-same recipe because the means here differ by less than one standard deviation.
+images that are held back. Records that differ in `Preset.precision` alone count for one
+recipe; this is to show whether they may: the means should differ by less than one
+standard deviation. Not run yet.
 
     python -m experiments.precision      # some 20 minutes on two cores with AVX-512
 
@@ -12,13 +13,13 @@ Expected: `experiments/tables/precision.md`.
 import statistics
 from dataclasses import replace
 
-from allconv.core.disk import write_bytes
 from allconv.presets import catalogue
 from allconv.presets.preset import Preset, complete
 from allconv.results import tables
 from allconv.results.records import to_json
 from allconv.training.run import train
 from experiments import RECORDS, TABLES
+from experiments.written import write_text
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 SEEDS = (0, 1, 2)
@@ -53,7 +54,7 @@ def run() -> None:
             if seed not in [r["seed"] for r in records]:
                 record = train(preset(precision), seed)
                 path = RECORDS / f"precision_{precision}-seed{seed}.json"
-                write_bytes(path, (to_json(record) + "\n").encode())
+                write_text(path, to_json(record) + "\n")
 
 
 def table(records: list[dict]) -> str:
@@ -77,8 +78,7 @@ def table(records: list[dict]) -> str:
 def main() -> None:
     run()
     text = table(tables.read(RECORDS))
-    TABLES.mkdir(exist_ok=True)
-    write_bytes(TABLES / "precision.md", f"{text}\n".encode())
+    write_text(TABLES / "precision.md", f"{text}\n")
     print(text)
 
 

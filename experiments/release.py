@@ -22,7 +22,7 @@ from allconv.data.preprocessing import GCNZCA
 from allconv.networks import weights
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
-from allconv.presets.preset import complete, same_recipe
+from allconv.presets.preset import complete, recipe_of
 from allconv.results import records
 from allconv.results.evaluation import score
 from allconv.training import run
@@ -57,7 +57,7 @@ def release(folder: Path, data_dir: str | None = None) -> dict:
             f"{record.get('split', 'nothing')}; only test results are released."
         )
     recipe = complete(record["preset"])
-    if not same_recipe(recipe, catalogue.get(recipe["name"]).as_dict()):
+    if recipe_of(recipe) != recipe_of(catalogue.get(recipe["name"]).as_dict()):
         raise ValueError(
             f"{folder} holds a run that has the name of the preset {recipe['name']} "
             "and other settings; what is released can be trained again by its name."

@@ -159,7 +159,7 @@ def fits(value: object, kind: Any) -> bool:
     if kind is Any or isinstance(kind, TypeVar | str):
         return True
     if origin is Annotated:
-        if Span(finite=False) in inner[1:]:
+        if any(isinstance(one, Span) and not one.finite for one in inner[1:]):
             return isinstance(value, _NUMBERS) and not isinstance(value, bool)
         return fits(value, inner[0]) and all(
             one.holds(value) for one in inner[1:] if isinstance(one, Span | Axes | Many)

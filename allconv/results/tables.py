@@ -17,7 +17,7 @@ from allconv.core.checks import check_choice, nearest
 from allconv.data import datasets
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 from allconv.presets import catalogue
-from allconv.presets.preset import complete, same_recipe
+from allconv.presets.preset import recipe_of
 from allconv.results import paper
 from allconv.results.records import read as read_record
 
@@ -111,7 +111,7 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     Args:
         records: Of `read`.
         recipe: A name of `presets`, or the fields of a recipe, as a record has them. A
-            record counts if it is the `same_recipe`, and no callback has set other
+            record counts if `recipe_of` is the same, and no callback has set other
             weights in the run.
     """
     mine: dict[int, dict] = {}
@@ -125,7 +125,8 @@ def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
     mine: list[dict] = []
     for one in records:
-        counts = same_recipe(one["preset"], expected) and not expected["hold_out"]
+        counts = recipe_of(one["preset"]) == recipe_of(expected)
+        counts = counts and not expected["hold_out"]
         counts = counts and not one.get("altered", False)
         if counts and one not in mine:  # else a copy of a file
             mine.append(one)
@@ -190,10 +191,10 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         _, dataset, augmented, published = TABLES[name]
     else:
         dataset, augmented, published = _own(name, records), None, {}
-    known = [_recipe(preset.as_dict()) for preset in catalogue.PRESETS.values()]
+    known = [recipe_of(preset.as_dict()) for preset in catalogue.PRESETS.values()]
     parameters = {}
     for record in records:
-        recipe = _recipe(record["preset"])
+        recipe = recipe_of(record["preset"])
         if not _counted(recipe):
             parameters[json.dumps(recipe, sort_keys=True)] = record["parameters"]
         if recipe not in known and not recipe["hold_out"]:
@@ -207,7 +208,7 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
             continue
         summary = summarise(records, preset)
         ours = catalogue.PRESETS.get(preset["name"])
-        other = ours is not None and _recipe(ours.as_dict()) != preset
+        other = ours is not None and recipe_of(ours.as_dict()) != preset
         number = published.get(preset["architecture"])
         cells = (
             preset["architecture"],
@@ -224,11 +225,6 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         )
         out.append(dict(zip(COLUMNS, cells, strict=True)))
     return out
-
-
-def _recipe(stored: dict) -> dict:
-    """A stored preset's fields, its precision aside: equal of the `same_recipe`."""
-    return complete(stored) | {"precision": "float32"}
 
 
 def _order(preset: dict) -> tuple:

@@ -34,6 +34,12 @@ def test_nothing_run_says_not_run():
     assert row([])["paper error %"] == "9.08"
 
 
+def test_records_of_two_precisions_count_for_one_recipe():
+    half = catalogue.get("all_cnn_c").as_dict() | {"precision": "mixed_bfloat16"}
+    records = [record(error=9.0), record(seed=1, error=11.0, preset=half)]
+    assert row(records)["our error %"] == "10.00 ± 1.41"
+
+
 def test_one_run_has_no_spread():
     assert row([record(error=9.5)])["our error %"] == "9.50"
 
