@@ -13,14 +13,14 @@ import tensorflow as tf
 from allconv.core.arguments import checked
 from allconv.core.machine import cores
 
-# Variables that may change numbers: those of oneDNN, XLA, cuDNN and TensorFlow.
-VARIABLES = ("ONEDNN_", "DNNL_", "XLA_", "TF_", "NVIDIA_", "CUDA_", "OMP_")
-SILENT = (
-    "TF_CPP_",
-    "TF_CONFIG",
-    "CUDA_VISIBLE_",
-    "NVIDIA_VISIBLE_",
-)  # they change none
+# Variables that may change numbers: those of oneDNN, XLA, cuDNN and TensorFlow. Not all
+# that begins with `TF_`: Terraform's do too, and some hold passwords.
+VARIABLES = (
+    *("ONEDNN_", "DNNL_", "XLA_", "OMP_NUM_", "NVIDIA_TF32_", "CUBLAS_WORKSPACE_"),
+    *("TF_ENABLE_", "TF_DISABLE_", "TF_DETERMINISTIC_", "TF_XLA_", "TF_NUM_"),
+    *("TF_CUDNN_", "TF_CUBLAS_", "TF_GPU_", "TF_USE_", "TF_FORCE_", "TF_AUTOTUNE_"),
+    *("TF_FP16_", "TF_FP32_", "TF_MKL_"),
+)
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
@@ -120,7 +120,7 @@ def _variables() -> str:
     return " ".join(
         f"{name}={value}"
         for name, value in sorted(os.environ.items())
-        if name.startswith(VARIABLES) and not name.startswith((*SILENT, *told))
+        if name.startswith(VARIABLES) and name not in told
     )
 
 

@@ -23,6 +23,20 @@ def test_environment_is_what_a_record_can_hold():
     assert environment["cores"] >= 1
 
 
+def test_variables_are_those_that_change_numbers_and_no_others(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "1")
+    for other in ("TF_TOKEN_example_org", "TF_VAR_password", "TF_CLI_CONFIG_FILE"):
+        monkeypatch.setenv(other, "a secret of Terraform")
+    monkeypatch.setenv("TF_CONFIG", "hosts of a cluster")
+    found = runtime.environment()["variables"].split()
+    assert {"ONEDNN_MAX_CPU_ISA=AVX2", "TF_DETERMINISTIC_OPS=1"} <= {*found}
+    names = {one.partition("=")[0] for one in found}
+    mine = {"ONEDNN_MAX_CPU_ISA", "TF_DETERMINISTIC_OPS"}
+    # The tests themselves say how many threads there are.
+    assert names <= mine | {"OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS"}
+
+
 def test_no_thread_at_all_is_refused():
     with pytest.raises(ValueError, match=r"1 or more. Received: 0"):
         runtime.set_threads(0)
