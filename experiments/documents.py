@@ -25,6 +25,7 @@ TABLES = {
     "budget": table3.table,
     "ranks": table3.ranks,
     "claims": table3.claims,
+    "verdicts": table3.verdicts,
     "fast": fast.table,
     "whitening": netdeconv.table,
     "whitening_brief": netdeconv.brief,

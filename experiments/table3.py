@@ -16,6 +16,7 @@ what the hours allow.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -32,19 +33,39 @@ FIGURE = FIGURES / "table3.png"
 
 NETWORKS = all_cnn_rows.TABLE_3
 FAMILIES = {"a": NETWORKS[:4], "b": NETWORKS[4:8], "c": NETWORKS[8:]}
-# In words, and by how many points it holds, of the errors of (base, Strided, ConvPool,
-# All-CNN). Below 0 the order is the other way round.
-CLAIMS = {
-    "Strided is the worst, by": lambda base, strided, pool, conv: (
-        strided - max(base, pool, conv)
-    ),
-    "All-CNN is better than ConvPool (the paper: about equal), by": (
-        lambda base, strided, pool, conv: pool - conv
-    ),
-    "ConvPool and All-CNN are better than the base, by": (
-        lambda base, strided, pool, conv: base - max(pool, conv)
-    ),
+ALL = "all three"
+KINDS = ("base", "Strided", "ConvPool", "All-CNN")
+NEAR = 0.5  # points of error that count as about equal
+# In words; and which error, of (base, Strided, ConvPool, All-CNN), lies above which, by
+# more than how many points. Of several the one that is nearest to denying it counts.
+CLAIMS: dict[str, tuple[tuple[int, ...], tuple[int, ...], float]] = {
+    "Strided is the worst": ((1,), (0, 2, 3), 0.0),
+    f"All-CNN is at most {NEAR} points worse than ConvPool": ((2,), (3,), -NEAR),
+    "ConvPool and All-CNN are better than the base": ((0,), (2, 3), 0.0),
 }
+
+
+@dataclass(frozen=True)
+class Margin:
+    """By how many points of error a claim holds; below 0: by how many it does not.
+
+    Attributes:
+        points: Of mean errors.
+        error: Its standard error; None: no network was run twice.
+    """
+
+    points: float
+    error: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`"shown"` and `"contradicted"` are said from two standard errors on."""
+        if self.error is None or abs(self.points) < 2 * self.error:
+            return "not shown"
+        return "shown" if self.points > 0 else "contradicted"
+
+    def __str__(self) -> str:
+        return f"{self.points:+.2f}" + (f" ± {self.error:.2f}" if self.error else "")
 
 
 def summaries(records: list[dict]) -> dict[str, tables.Summary]:
@@ -80,22 +101,75 @@ def table(records: list[dict]) -> str:
     return tables.markdown(lines, left=1)
 
 
+def spread(found: Sequence[tables.Summary]) -> float | None:
+    """The standard deviation of one run's error, pooled over all networks run twice.
+
+    Returns:
+        In points; None where no network was.
+    """
+    free = sum(max(0, len(one.errors) - 1) for one in found)
+    if not free:
+        return None
+    squares = sum(np.var(one.errors) * len(one.errors) for one in found if one.errors)
+    return float(np.sqrt(squares / free))
+
+
+def margin(
+    claim: str, means: Sequence[float], counts: Sequence[int], sigma: float | None
+) -> Margin:
+    """By how much a claim holds in one family.
+
+    Args:
+        claim: Of `CLAIMS`.
+        means: Errors in % of a family's four networks, in its order.
+        counts: Runs of each.
+        sigma: Of `spread`.
+    """
+    above, below, by = CLAIMS[claim]
+    high, low = min(above, key=means.__getitem__), max(below, key=means.__getitem__)
+    error = (
+        None if sigma is None else sigma * (1 / counts[high] + 1 / counts[low]) ** 0.5
+    )
+    return Margin(means[high] - means[low] - by, error)
+
+
+def over_all(margins: Sequence[Margin]) -> Margin:
+    """The mean of the families' margins, which are of different runs."""
+    errors = [one.error for one in margins]
+    known = [one for one in errors if one is not None]
+    error = float(np.hypot.reduce(known)) / len(errors) if known == errors else None
+    return Margin(float(np.mean([one.points for one in margins])), error)
+
+
+def verdicts(records: list[dict]) -> str:
+    """Markdown: each finding over all families, in the paper and here."""
+    lines = claims(records).splitlines()
+    return "\n".join([*lines[:2], *(one for one in lines if f"| {ALL} |" in one)])
+
+
 def claims(records: list[dict]) -> str:
-    """Markdown: by how much a finding holds in each family, in the paper and here."""
-    published = {name: paper.TABLE_3[name].value for name in NETWORKS}
-    ours = errors(records)
-    heads = [f"{f.upper()}, {who} %" for f in FAMILIES for who in ("paper", "ours")]
-    lines = [("finding", *heads)]
-    for words, margin in CLAIMS.items():
-        cells = []
-        for names in FAMILIES.values():
-            for known in (published, ours):
-                if all(name in known for name in names):
-                    cells.append(f"{margin(*(known[name] for name in names)):+.2f}")
-                else:
-                    cells.append("not run")
-        lines.append((words, *cells))
-    return tables.markdown(lines, left=1)
+    """Markdown: each finding, in each family and over all, in the paper and here."""
+    found = summaries(records)
+    sigma = spread(list(found.values()))
+    lines: list[Sequence] = [("finding", "family", "paper", "ours", "verdict")]
+    for claim in CLAIMS:
+        papers, ours = [], []
+        for family, names in FAMILIES.items():
+            published = [paper.TABLE_3[name].value for name in names]
+            papers.append(margin(claim, published, (1,) * 4, None))
+            cells = ("not run", "not run")
+            runs_of = [found[name].errors for name in names]
+            if all(runs_of):
+                means = [float(np.mean(one)) for one in runs_of]
+                ours.append(margin(claim, means, [len(one) for one in runs_of], sigma))
+                cells = (str(ours[-1]), ours[-1].verdict)
+            lines.append((claim, family.upper(), str(papers[-1]), *cells))
+        cells = ("not run", "not run")
+        if len(ours) == len(FAMILIES):
+            mean = over_all(ours)
+            cells = (str(mean), mean.verdict)
+        lines.append((claim, ALL, str(over_all(papers)), *cells))
+    return tables.markdown(lines, left=2)
 
 
 def agreement(ours: dict[str, float]) -> float:
@@ -121,18 +195,21 @@ def ranks(records: list[dict]) -> str:
     return f"Rank correlation of the two columns (1: the same order): {value}."
 
 
-def figure(ours: dict[str, float]) -> Figure:
-    """Our errors in % against the paper's, a mark for each kind of network."""
-    points = {}
-    for i, kind in enumerate(("base", "Strided", "ConvPool", "All-CNN")):
-        names = [row[i] for row in FAMILIES.values() if row[i] in ours]
-        points[kind] = [
-            (paper.TABLE_3[name].value, ours[name], name[-1].upper()) for name in names
-        ]
-    return runs.scatter(
-        points,
-        xlabel="the paper's error in %, 350 epochs",
-        ylabel=f"our error in %, {catalogue.BUDGET.epochs} epochs",
+def figure(records: list[dict]) -> Figure:
+    """The paper's error and ours, a panel a family, a line a kind of network."""
+    ours = errors(records)
+    panels = {
+        f"family {family.upper()}": {
+            kind: (paper.TABLE_3[name].value, ours[name])
+            for kind, name in zip(KINDS, names, strict=True)
+            if name in ours
+        }
+        for family, names in FAMILIES.items()
+    }
+    return runs.slopes(
+        panels,
+        ends=("paper,\n350 epochs", f"ours,\n{catalogue.BUDGET.epochs} epochs"),
+        ylabel="test error in %",
     )
 
 
@@ -144,7 +221,7 @@ def main() -> None:
     ):
         write_text(TABLES / f"{name}.md", f"{text}\n")
         print(text + "\n")
-    write_figure(FIGURE, figure(errors(records)))
+    write_figure(FIGURE, figure(records))
     print(FIGURE)
 
 

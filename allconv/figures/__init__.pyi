@@ -19,4 +19,5 @@ from .runs import (
     confusion_matrix as confusion_matrix,
     learning_curves as learning_curves,
     scatter as scatter,
+    slopes as slopes,
 )

@@ -92,6 +92,54 @@ def scatter(
     return figure
 
 
+@checked
+@in_defaults
+def slopes(
+    panels: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    ends: tuple[str, str],
+    ylabel: str,
+    marks: Sequence[str] = ("o", "s", "D", "^", "v"),
+) -> Figure:
+    """A slope chart: each line goes from one measurement to another, in panels.
+
+    Where lines of a panel do not cross, the order is the same on both sides.
+
+    Args:
+        panels: By title: by label (left value, right value). A label has one colour and
+            one mark in all panels.
+        ends: What the left values are, and the right ones.
+        ylabel: The unit of both.
+        marks: Matplotlib markers, in turn.
+
+    Raises:
+        ValueError: If there is no panel.
+    """
+    if not panels:
+        raise ValueError("There is no panel to draw. Received: panels={}")
+    size = (2.1 * len(panels) + 1.6, 3.6)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    labels = list(dict.fromkeys(label for panel in panels.values() for label in panel))
+    drawn: dict[str, Artist] = {}
+    for axes, (title, panel) in zip(row, panels.items(), strict=True):
+        for label, values in panel.items():
+            i = labels.index(label)
+            style = {
+                "color": COLOURS[i % len(COLOURS)],
+                "marker": marks[i % len(marks)],
+            }
+            (drawn[label],) = axes.plot((0, 1), values, **style, label=label)
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks((0, 1), ends)
+        axes.set_xlim(-0.25, 1.25)
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    row[0].set_ylabel(ylabel)
+    legend(figure, drawn, loc="outside right upper", frameon=False)
+    return figure
+
+
 def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()

@@ -279,6 +279,10 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
             **{"points": {"a": [(1.0, 2.0, "n")]}, "xlabel": "x", "ylabel": "y"},
             **{"levels": {"l": 1.0}, "marks": ("o",)},
         },
+        "figures.runs.slopes": {
+            **{"panels": {"p": {"a": (1.0, 2.0)}}, "ends": ("l", "r")},
+            **{"ylabel": "y", "marks": ("o",)},
+        },
         "figures.runs.confusion_matrix": {
             **{"confusion": np.eye(3, dtype=int), "names": list("abc")}
         },

@@ -51,6 +51,21 @@ def test_points_hold_the_values_and_their_names():
     figure.savefig(io.BytesIO(), format="png")
 
 
+def test_slopes_go_from_left_to_right_in_one_colour_a_label():
+    panels = {"a": {"base": (1, 2), "other": (3, 4)}, "b": {"other": (5, 6)}}
+    figure = runs.slopes(panels, ends=("then", "now"), ylabel="error")
+    lines = [line for axes in figure.axes for line in axes.lines]
+    assert [line.get_ydata().tolist() for line in lines] == [[1, 2], [3, 4], [5, 6]]
+    assert [line.get_xdata().tolist() for line in lines] == [[0, 1]] * 3
+    base, other, again = ((x.get_color(), x.get_marker()) for x in lines)
+    assert other == again != base
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["base", "other"]
+    ticks = figure.axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["then", "now"]
+    with pytest.raises(ValueError, match="no panel"):
+        runs.slopes({}, ends=("then", "now"), ylabel="error")
+
+
 def test_confusion_is_in_per_cent_of_the_true_class():
     figure = runs.confusion_matrix(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
     (axes,) = figure.axes

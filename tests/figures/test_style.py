@@ -35,6 +35,7 @@ def figures():
     )[0]
     yield runs.learning_curves({n: ([1, 2], [40, 50]) for n in NAMES})
     yield runs.scatter({n: [(1, 2, n)] for n in NAMES}, xlabel="x", ylabel="y")
+    yield runs.slopes({n: {n: (1, 2)} for n in NAMES}, ends=NAMES[:2], ylabel="y")
     yield runs.confusion_matrix(np.diag([3, 2, 1, 1]) + 1, NAMES)
     yield probes.occlusion_figure(picture, occluded, NAMES)
     yield whitening.descents({n: np.logspace(0, -5, 9) for n in NAMES})
