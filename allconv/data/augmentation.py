@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from allconv.core.arguments import Checked, Count
+from allconv.core.arguments import Checked, Count, NotNegative
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,20 @@ class Augmentation(Checked):
         alternate: With `flip`: half of the images are mirrored in the even epochs, the
             other half in the odd ones, so that two epochs show each image both ways
             (Jordan, '94% on CIFAR-10 in 3.29 seconds on a single GPU', 2024).
+        crop: Of images read as they are needed, which part is taken: `"centre"`;
+            `"ten"`: a corner or the middle of the middle square (Zeiler & Fergus,
+            2014); `"random"`: any place of it; `"scale"`: 8 to 100 % of the area, its
+            sides 3 : 4 to 4 : 3. See `crops`.
+        colour: Standard deviation of the factors on the principal components of the
+            pixels' colours that are added to each image (Krizhevsky et al., 2012).
     """
 
     shift: Count = 0
     flip: bool = False
     mode: Literal["CONSTANT", "REFLECT"] = "CONSTANT"
     alternate: bool = False
+    crop: Literal["centre", "ten", "random", "scale"] = "centre"
+    colour: NotNegative = 0.0
 
 
 AUGMENTATIONS = {
@@ -36,4 +44,9 @@ AUGMENTATIONS = {
     # Ye et al. (2020) for CIFAR: 4 pixels, with zeros.
     "crop": Augmentation(shift=4, flip=True),
     "alternate": Augmentation(shift=4, flip=True, mode="REFLECT", alternate=True),
+    # Of images that are read as they are needed.
+    "ten_crops": Augmentation(flip=True, crop="ten"),
+    "random_crops": Augmentation(flip=True, crop="random"),
+    "random_crops_colour": Augmentation(flip=True, crop="random", colour=0.1),
+    "scaled_crops": Augmentation(flip=True, crop="scale"),
 }

@@ -13,7 +13,7 @@ from allconv.core import backend  # noqa: F401
 from allconv.core.arguments import Count, Images, Labels, Seed, Whole, checked
 from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 
-_ORDER, _SHIFT, _FLIP = 0, 1, 2  # independent random streams of one seed
+ORDER, SHIFT, FLIP = 0, 1, 2  # independent random streams of one seed
 
 
 @checked
@@ -82,14 +82,14 @@ def batches(
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         position = step % per_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
         epoch = step // per_epoch
-        key = _key(seed, _ORDER, epoch)
-        chosen = _shuffle(position, key, n, rounds)
+        key = key_of(seed, ORDER, epoch)
+        chosen = shuffled(position, key, n, rounds)
         if not augmentation.flip:
             mirrored = None
         elif augmentation.alternate:
-            key = _key(seed, _FLIP, tf.zeros_like(epoch))
-            shuffled = _shuffle(chosen, key, n, rounds)
-            mirrored = (shuffled + epoch) % 2 == 0
+            key = key_of(seed, FLIP, tf.zeros_like(epoch))
+            half = shuffled(chosen, key, n, rounds)
+            mirrored = (half + epoch) % 2 == 0
         else:
             mirrored = _coins(seed, step, batch_size)
         window = None
@@ -101,7 +101,7 @@ def batches(
 
     # Without a `stop`, some 10**15 years of steps.
     steps = tf.data.Dataset.range(start, stop if stop is not None else 2**62)
-    return _untuned(steps.map(batch_at).prefetch(2))
+    return untuned(steps.map(batch_at).prefetch(2))
 
 
 @checked
@@ -113,10 +113,10 @@ def in_order(*arrays: np.ndarray, batch_size: Whole) -> tf.data.Dataset:
         batch_size: The last batch holds what is left.
     """
     content = arrays if len(arrays) > 1 else arrays[0]
-    return _untuned(tf.data.Dataset.from_tensor_slices(content).batch(batch_size))
+    return untuned(tf.data.Dataset.from_tensor_slices(content).batch(batch_size))
 
 
-def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Without TensorFlow's tuning of parallel stages, of which there are none here.
 
     The tuner's thread sleeps twice as long each time, up to a minute, and the end of
@@ -159,14 +159,14 @@ def move(
         pad = [[0, 0], [shift, shift], [shift, shift], [0, 0]]
         images = tf.pad(images, pad, augmentation.mode)
         offsets = tf.random.stateless_uniform(
-            [2, n, 1], _key(seed, _SHIFT, step), 0, 2 * shift + 1, tf.int32
+            [2, n, 1], key_of(seed, SHIFT, step), 0, 2 * shift + 1, tf.int32
         )
         rows, columns = rows + offsets[0], columns + offsets[1]
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
 
 
-def _shuffle(index: tf.Tensor, key: tf.Tensor, n: int, rounds: int) -> tf.Tensor:
+def shuffled(index: tf.Tensor, key: tf.Tensor, n: int, rounds: int) -> tf.Tensor:
     """Where indices from 0 to n - 1 stand in the order that a key has.
 
     With 4 rounds it is `tf.random.experimental.index_shuffle`, which has no others.
@@ -179,10 +179,11 @@ def _shuffle(index: tf.Tensor, key: tf.Tensor, n: int, rounds: int) -> tf.Tensor
 
 def _coins(seed: int, step: tf.Tensor, n: int) -> tf.Tensor:
     """A fair coin for each image of a step's batch, bool `(n,)`."""
-    return tf.random.stateless_uniform([n, 1], _key(seed, _FLIP, step))[:, 0] < 0.5
+    return tf.random.stateless_uniform([n, 1], key_of(seed, FLIP, step))[:, 0] < 0.5
 
 
-def _key(seed: int, stream: int, count: tf.Tensor) -> tf.Tensor:
+def key_of(seed: int, stream: int, count: tf.Tensor) -> tf.Tensor:
+    """The key of one of a seed's random streams at one place."""
     return tf.random.experimental.stateless_fold_in(
         tf.constant([seed, stream], tf.int64), count
     )

@@ -35,8 +35,15 @@ CLASS_NAMES = {
     "shapes": list(shapes.SHAPES),
 }
 NAMES = tuple(CLASS_NAMES)
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"}
-TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000}
+ON_DISK = ("imagenet",)  # too large for arrays: `streams` finds them
+TITLES = {
+    **{"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"},
+    "imagenet": "ImageNet",
+}
+TRAINING_IMAGES = {
+    **{"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000},
+    "imagenet": 1_281_167,
+}
 SIZE = 32  # height and width of all images, in pixels
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
@@ -78,6 +85,11 @@ def load(
             message says what was tried.
     """
     check("name", name)
+    if name in ON_DISK:
+        raise ValueError(
+            f"`name` should be a data set that fits into memory; `streams.load` reads "
+            f"{name} as it is needed. Received: name={name!r}"
+        )
     if coarse and name != "cifar100":
         raise ValueError(f"Only cifar100 has coarse labels. Received: name={name!r}")
     if name == "shapes":
@@ -97,11 +109,12 @@ def check(argument: str, name: object) -> None:
     Raises:
         ValueError: Naming the argument, what it should be and what it is.
     """
-    if name not in NAMES and not (isinstance(name, str) and own.is_path(name)):
+    known = (*NAMES, *ON_DISK)
+    if name not in known and not (isinstance(name, str) and own.is_path(name)):
         raise ValueError(
-            f"`{argument}` should be one of {', '.join(NAMES)}, or the path of an .npz "
+            f"`{argument}` should be one of {', '.join(known)}, or the path of an .npz "
             f"or of a folder of class folders. Received: {argument}={name!r}"
-            f"{nearest(name, NAMES)}"
+            f"{nearest(name, known)}"
         )
 
 

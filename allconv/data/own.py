@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from allconv.core.arguments import checked
+from allconv.data import folders
 from allconv.data.cifar import DataError, Split
 
-KINDS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"}
-TRAINING, TEST = ("train", "training"), ("test", "val", "valid", "validation")
 LARGEST_SIDE = 96  # pixels that images of several sizes are scaled to, at most
-ONE_IN = 5  # images of a class that become test images, where nobody has split them
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ def load(path: str | Path) -> OwnData:
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        files = tuple(sorted(p for p in path.rglob("*") if p.suffix.lower() in KINDS))
+        every = (p for p in path.rglob("*") if p.suffix.lower() in folders.KINDS)
+        files = tuple(sorted(every))
         stamp = (len(files), max((p.stat().st_mtime_ns for p in files), default=0))
         return _load(path, stamp)
     if path.is_file():
@@ -117,67 +116,13 @@ def _checked(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
 
 
 def _from_folder(path: Path) -> OwnData:
-    inside = {p.name.lower(): p for p in path.iterdir() if p.is_dir()}
-    train = next((inside[name] for name in TRAINING if name in inside), None)
-    test = next((inside[name] for name in TEST if name in inside), None)
-    if (train is None) != (test is None):
-        raise DataError(
-            f"{path} should have both a folder train and a folder test, or neither."
-        )
-    names = tuple(sorted(p.name for p in (train or path).iterdir() if p.is_dir()))
-    names = tuple(name for name in names if not name.startswith("."))
-    if len(names) < 2:
-        raise DataError(
-            f"{path} should hold a folder of images for each class, 2 at least. "
-            f"Received: {', '.join(names) or 'none'}"
-        )
-    if train is not None and test is not None:
-        there = {p.name for p in test.iterdir() if p.is_dir()}
-        if unknown := sorted(n for n in there - set(names) if not n.startswith(".")):
-            raise DataError(f"{test} has classes that {train} has not: {unknown}")
-        parts = [_files(train, names), _files(test, names)]
-    else:
-        parts = _split(*_files(path, names))
-    for (files, labels), folder in zip(
-        parts, (train or path, test or path), strict=True
-    ):
-        if not files:
-            raise DataError(f"{folder} holds no images ({', '.join(sorted(KINDS))}).")
-        if missing := set(range(len(names))) - set(labels):
-            raise DataError(f"{folder}: {names[min(missing)]} holds too few images.")
-    side = _common_side([file for files, _ in parts for file in files])
-    train_split, test_split = (
+    found = folders.find(path)
+    side = _common_side(found.train[0] + found.test[0])
+    train, test = (
         (np.stack([_pixels(f, side) for f in files]), np.array(labels, np.int64))
-        for files, labels in parts
+        for files, labels in (found.train, found.test)
     )
-    return OwnData(train_split, test_split, names)
-
-
-def _files(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], list[int]]:
-    """The image files of each class, by name, with their labels."""
-    files, labels = [], []
-    for label, name in enumerate(names):
-        found = sorted(
-            p for p in (folder / name).rglob("*") if p.suffix.lower() in KINDS
-        )
-        files += found
-        labels += [label] * len(found)
-    return files, labels
-
-
-def _split(files: list[Path], labels: list[int]) -> list[tuple[list[Path], list[int]]]:
-    """Set the same images of each class aside, always."""
-    draw, test = np.random.default_rng(0), set()
-    for label in sorted(set(labels)):
-        mine = [i for i, other in enumerate(labels) if other == label]
-        test |= set(draw.permutation(mine)[: len(mine) // ONE_IN].tolist())
-    return [
-        (
-            [f for i, f in enumerate(files) if (i in test) == wanted],
-            [n for i, n in enumerate(labels) if (i in test) == wanted],
-        )
-        for wanted in (False, True)
-    ]
+    return OwnData(train, test, found.names)
 
 
 def _common_side(files: list[Path]) -> int | None:

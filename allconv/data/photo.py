@@ -115,6 +115,19 @@ def read(
     return np.array(image, np.uint8).reshape(image.height, image.width, channels)
 
 
+def from_file(file: BinaryIO) -> np.ndarray:
+    """Read an open image file, upright, as `read` does one by its path.
+
+    Returns:
+        uint8 array `(height, width, 3)`; transparent pixels lie over white.
+
+    Raises:
+        Exception: Of any kind, as Pillow's decoders do for damaged bytes.
+    """
+    image, _ = _decode(file)
+    return np.array(_compose(image, (255, 255, 255)), np.uint8)
+
+
 @checked
 def in_folder(path: str | os.PathLike[str]) -> list[tuple[Path, str | None]]:
     """List the image files of a folder, known by their suffixes.

@@ -5,7 +5,7 @@ normalisation of each image to norm 55, then ZCA whitening with 0.1 added to the
 covariance's eigenvalues, fitted on the training images only.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ ZCA_BIAS = 0.1  # added to every eigenvalue of the covariance
 FIXED_POINT = 3e-4  # unit of a compact matrix, whose values are below 0.1 ** -0.5
 
 
+@runtime_checkable
 class Preprocessor(Protocol):
     """The way from uint8 images to a network's inputs, and back for gradients."""
 
@@ -251,9 +252,56 @@ class MeanStd:
         return cls(arrays["mean"], arrays["std"])
 
 
+class MeanPixel:
+    """Subtract the mean of the training images, pixel by pixel (Zeiler & Fergus)."""
+
+    name = "mean_pixel"
+
+    @checked
+    def __init__(self, mean: np.ndarray | None = None):
+        self.mean = mean
+
+    def _constant(self) -> np.ndarray:
+        if self.mean is None:
+            raise ValueError("This MeanPixel has not been fitted: call `fit` first.")
+        return self.mean
+
+    def fit(self, images: np.ndarray) -> "MeanPixel":
+        """Measure images."""
+        _check(images)
+        self.mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return self
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 `(n, height, width, channels)` to float32 inputs of the same shape.
+
+        Raises:
+            ValueError: If the images have another shape.
+        """
+        _check(images)
+        if images.shape[1:] != self._constant().shape:
+            raise ValueError(
+                f"This MeanPixel was fitted on images of {self._constant().shape}. "
+                f"Received: shape={images.shape}"
+            )
+        return images.astype(np.float32) - self._constant()
+
+    def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry a gradient at the inputs back to the pixels: as it is."""
+        return maps.astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"mean": self._constant()}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "MeanPixel":
+        return cls(arrays["mean"])
+
+
 KINDS: dict[str, type[Preprocessor]] = {
     GCNZCA.name: GCNZCA,
     MeanStd.name: MeanStd,
+    MeanPixel.name: MeanPixel,
 }
 
 

@@ -201,10 +201,10 @@ def test_rows_columns_and_flips_are_drawn_apart():
 
 
 def test_four_rounds_are_tensorflows_own_order():
-    key = batches._key(3, 0, tf.constant(5, tf.int64))
+    key = batches.key_of(3, 0, tf.constant(5, tf.int64))
     index = tf.range(100, dtype=tf.int64)
     np.testing.assert_array_equal(
-        batches._shuffle(index, key, 100, 4),
+        batches.shuffled(index, key, 100, 4),
         tf.random.experimental.index_shuffle(index, key, 99),
     )
 
@@ -214,8 +214,8 @@ def test_eight_rounds_order_as_chance_does(rounds, low, high):
     """The variance of a batch's sum of indices, against drawing without replacement."""
     n, k, epochs = 50_000, 250, 8
     index = tf.range(n, dtype=tf.int64)
-    keys = [batches._key(7, 0, tf.constant(e, tf.int64)) for e in range(epochs)]
-    found = np.array([batches._shuffle(index, key, n, rounds) for key in keys])
+    keys = [batches.key_of(7, 0, tf.constant(e, tf.int64)) for e in range(epochs)]
+    found = np.array([batches.shuffled(index, key, n, rounds) for key in keys])
     np.testing.assert_array_equal(np.sort(found), np.tile(np.arange(n), (epochs, 1)))
     sums = found.reshape(epochs, n // k, k).sum(axis=2)
     exact = k * (n**2 - 1) / 12 * (n - k) / (n - 1)
