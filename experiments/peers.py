@@ -74,7 +74,7 @@ def expected(kind: str, guided: bool) -> np.ndarray:
     )
     k1, b1, k2, b2, k3, _ = weights()
     layers, size, slopes = [], SIZE, []
-    values = image().reshape(-1)
+    values: np.ndarray = image().reshape(-1)
     for kernel, bias in ((k1, b1), (k2, b2)):
         layers.append(matrix(kernel, size))
         size -= 2

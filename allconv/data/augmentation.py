@@ -23,6 +23,10 @@ class Augmentation(Checked):
             sides 3 : 4 to 4 : 3. See `crops`.
         colour: Standard deviation of the factors on the principal components of the
             pixels' colours that are added to each image (Krizhevsky et al., 2012).
+        cutout: Side in pixels of a square that is set to 0, the mean of preprocessed
+            images, about a pixel anywhere in what is seen of the image; at the border
+            a part of it (DeVries & Taylor, 'Improved regularization of convolutional
+            neural networks with cutout', 2017).
     """
 
     shift: Count = 0
@@ -31,6 +35,7 @@ class Augmentation(Checked):
     alternate: bool = False
     crop: Literal["centre", "ten", "random", "scale"] = "centre"
     colour: NotNegative = 0.0
+    cutout: Count = 0
 
 
 AUGMENTATIONS = {
@@ -49,4 +54,7 @@ AUGMENTATIONS = {
     "random_crops": Augmentation(flip=True, crop="random"),
     "random_crops_colour": Augmentation(flip=True, crop="random", colour=0.1),
     "scaled_crops": Augmentation(flip=True, crop="scale"),
+    "alternate_cutout": Augmentation(
+        shift=4, flip=True, mode="REFLECT", alternate=True, cutout=12
+    ),
 }

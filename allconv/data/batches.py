@@ -1,6 +1,6 @@
 """Training batches as a pure function of (seed, step), so that a run resumes exactly.
 
-No random state survives from one step to the next: order, shifts and flips are
+No random state survives from one step to the next: order, shifts, flips and cuts are
 stateless functions of the seed and the step's number.
 """
 
@@ -13,7 +13,8 @@ from allconv.core import backend  # noqa: F401
 from allconv.core.arguments import Count, Images, Labels, Seed, Whole, checked
 from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 
-ORDER, SHIFT, FLIP = 0, 1, 2  # independent random streams of one seed
+# Independent random streams of one seed; CROP and COLOUR are `loader`'s.
+ORDER, SHIFT, FLIP, CROP, COLOUR, CUT = range(6)
 
 
 @checked
@@ -51,7 +52,7 @@ def batches(
         labels: `(n,)` integers.
         seed: An integer from 0 to 2**31 - 1.
         batch_size: Images a step.
-        augmentation: Random shifts and flips.
+        augmentation: Random changes of each image.
         windows: As in `Preset`: `(epoch, size)` pairs.
         start: First step.
         stop: The step to end before; None: without end.
@@ -97,6 +98,8 @@ def batches(
             window = size if window is None else tf.where(epoch < first, window, size)
         batch = tf.gather(images, chosen)
         batch = move(batch, augmentation, seed, step, mirrored, window)
+        if augmentation.cutout:
+            batch = cut_out(batch, augmentation.cutout, seed, step)
         return batch, tf.gather(labels, chosen)
 
     # Without a `stop`, some 10**15 years of steps.
@@ -164,6 +167,28 @@ def move(
         rows, columns = rows + offsets[0], columns + offsets[1]
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def cut_out(images: tf.Tensor, side: int, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Set a square of each image of a batch to 0; at the border a part of it.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        side: Of the square, in pixels.
+        seed: Of the places, with `step`.
+        step: The step's number, int64.
+    """
+    shape = tf.shape(images)
+    at = tf.random.stateless_uniform([2, shape[0], 1], key_of(seed, CUT, step))
+
+    def inside(length: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        first = tf.cast(place * tf.cast(length, tf.float32), tf.int32) - side // 2
+        index = tf.range(length)[None]
+        return (index >= first) & (index < first + side)
+
+    rows, columns = inside(shape[1], at[0]), inside(shape[2], at[1])
+    cut = (rows[:, :, None] & columns[:, None])[..., None]
+    return tf.where(cut, tf.zeros((), images.dtype), images)
 
 
 def shuffled(index: tf.Tensor, key: tf.Tensor, n: int, rounds: int) -> tf.Tensor:

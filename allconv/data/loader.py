@@ -17,8 +17,6 @@ from allconv.data.augmentation import AUGMENTATIONS, Augmentation
 from allconv.data.index import Index
 from allconv.data.preprocessing import Preprocessor
 
-_CROP, _COLOUR = 3, 4  # random streams of a seed, beside those of `batches`
-
 
 @checked
 def batches(
@@ -44,7 +42,7 @@ def batches(
         size: Height and width that a network is given, in pixels.
         preprocessor: `MeanStd` or `MeanPixel`, fitted.
         seed, batch_size, start, stop, rounds: As for `data.batches.batches`.
-        augmentation: Crop, flip and colour.
+        augmentation: Crop, flip, colour and cutout.
         colours: `(3, 3)`, of `measured.Measured`; needed where the augmentation has
             `colour`.
 
@@ -73,10 +71,13 @@ def batches(
     def inputs(step, images: tf.Tensor, labels: tf.Tensor):
         change = None
         if augmentation.colour and colours is not None:
-            key = in_memory.key_of(seed, _COLOUR, step)
+            key = in_memory.key_of(seed, in_memory.COLOUR, step)
             drawn = tf.random.stateless_normal([batch_size, 3], key)
             change = augmentation.colour * drawn @ colours.astype(np.float32)
-        return prepared(images, preprocessor, change), labels
+        images = prepared(images, preprocessor, change)
+        if augmentation.cutout:
+            images = in_memory.cut_out(images, augmentation.cutout, seed, step)
+        return images, labels
 
     last = 2**62 // batch_size if stop is None else stop
     places = tf.data.Dataset.range(start * batch_size, last * batch_size)
@@ -173,7 +174,7 @@ def _part(path: bytes, offset: int, size: int) -> bytes:
 
 
 def _box(crop: str, shape: tf.Tensor, size: int, seed: int, place: tf.Tensor):
-    key = in_memory.key_of(seed, _CROP, place)
+    key = in_memory.key_of(seed, in_memory.CROP, place)
     if crop == "random":
         return crops.somewhere(shape, size, key)
     if crop == "ten":

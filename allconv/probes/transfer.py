@@ -25,7 +25,7 @@ from allconv.probes.features import Preprocess, batches, reader
 
 PIXELS = "pixels"
 # Times the mean squared length of the centred features.
-PENALTIES = tuple(10.0**k for k in np.arange(-6, 1.5, 0.5))
+PENALTIES = tuple(float(10.0**k) for k in np.arange(-6, 1.5, 0.5))
 
 
 class Transfer(NamedTuple):

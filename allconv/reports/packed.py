@@ -14,10 +14,10 @@ def text(content: bytes) -> str:
     """Pack bytes; their first bit is the highest of the first number."""
     bits = np.unpackbits(np.frombuffer(content, np.uint8))
     missing = -len(bits) % BITS
-    groups = np.pad(bits, (0, missing)).reshape(-1, BITS)
+    groups: np.ndarray = np.pad(bits, (0, missing)).reshape(-1, BITS)
     groups = np.pad(groups, ((0, 0), (16 - BITS, 0)))
     numbers = np.packbits(groups, axis=1).view(">u2").ravel()
-    pairs = np.stack(np.divmod(numbers, len(ALPHABET)), axis=1).ravel()
+    pairs: np.ndarray = np.stack(np.divmod(numbers, len(ALPHABET)), axis=1).ravel()
     if missing >= BITS - LAST:
         pairs = np.append(pairs[:-2], numbers[-1] >> BITS - LAST)
     return ALPHABET[pairs].tobytes().decode("ascii")

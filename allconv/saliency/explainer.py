@@ -294,8 +294,8 @@ class Explainer:
                     "outputs are: its gradients are too large."
                 )
             maps[batch], index[batch], activation[batch] = found
-        index = np.stack(np.unravel_index(index, self.neurons), axis=-1)
-        return maps, index, activation
+        places = np.stack(np.unravel_index(index, self.neurons), axis=-1)
+        return maps, places, activation
 
     def _check_finite(self, given, count) -> None:
         images, _, _, *held = (tf.constant(x[:count]) for x in given)

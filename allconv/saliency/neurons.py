@@ -248,9 +248,8 @@ def positions_of(position: Positions, n: int, sizes: tuple[int, ...]) -> np.ndar
             f"`position` should be 'max', 'all' or {one} in a map {sizes}, one "
             f"for all or one for each of {n} images. Received: position={position!r}"
         )
-    return np.broadcast_to(
-        np.ravel_multi_index(np.moveaxis(array, -1, 0), sizes), n
-    ).astype(np.int32)
+    flat = np.ravel_multi_index(tuple(np.moveaxis(array, -1, 0)), sizes)
+    return np.broadcast_to(flat, n).astype(np.int32)
 
 
 def one_hot(neurons: tf.Tensor, channel: tf.Tensor, position: tf.Tensor) -> tf.Tensor:

@@ -58,7 +58,8 @@ def filters(subject: Subject) -> list[Path]:
     """Figure 6: first layers with and without renormalisation, and AlexNet's."""
     head = ["network", "kernel", "stride", "filters", "dead", "silent", "aliased"]
     head += ["power beyond the stride", "of white noise", "strongest / median RMS"]
-    kernels, statistics, rows = {}, {}, []
+    kernels, statistics = {}, {}
+    rows: list[list] = []
     for title, preset in FILTERS.items():
         try:
             classifier = subject.load(preset)

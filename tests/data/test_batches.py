@@ -1,5 +1,7 @@
 """Batches are a pure function of (seed, step); augmentation against slow loops."""
 
+import collections
+
 import hypothesis
 import numpy as np
 import pytest
@@ -226,3 +228,50 @@ def test_eight_rounds_order_as_chance_does(rounds, low, high):
 def test_rounds_that_the_cipher_does_not_have(rounds):
     with pytest.raises(ValueError, match=f"even number from 4.*rounds={rounds}"):
         take(1, rounds=rounds)
+
+
+def slow_cut(image, side, row, column):
+    """One image by loops: a square about a pixel, as far as it lies in the image."""
+    out = image.copy()
+    for r in range(row - side // 2, row - side // 2 + side):
+        for c in range(column - side // 2, column - side // 2 + side):
+            if 0 <= r < image.shape[0] and 0 <= c < image.shape[1]:
+                out[r, c] = 0
+    return out
+
+
+@pytest.mark.parametrize("side", [1, 4, 5])
+def test_every_cut_is_a_square_about_a_pixel_and_all_are_seen(side):
+    found = collections.Counter()
+    image = np.random.default_rng(1).uniform(1, 2, (6, 5, 2)).astype(np.float32)
+    images = tf.constant(np.tile(image, (100, 1, 1, 1)))
+    for step in range(6):
+        out = batches.cut_out(images, side, 3, tf.constant(step, tf.int64)).numpy()
+        for mine in out:
+            places = [
+                (r, c)
+                for r in range(6)
+                for c in range(5)
+                if np.array_equal(slow_cut(image, side, r, c), mine)
+            ]
+            assert len(places) == 1
+            found[places[0]] += 1
+    assert len(found) == 30
+    assert min(found.values()) > 5  # 20 each by chance
+    assert max(found.values()) < 40
+
+
+def test_a_batch_is_cut_after_it_was_moved():
+    """What is left of a moved image is as it was without the cut."""
+    whole = Augmentation(2, True, "REFLECT")
+    cut = Augmentation(2, True, "REFLECT", cutout=3)
+    kwargs = {"windows": ((0, 6),)}
+    for (x, _), (y, _) in zip(
+        take(3, augmentation=whole, **kwargs),
+        take(3, augmentation=cut, **kwargs),
+        strict=True,
+    ):
+        gone = y != x
+        np.testing.assert_array_equal(y[gone], 0)
+        counts = gone.all(-1).sum((1, 2))
+        assert ((counts >= 4) & (counts <= 9)).all()
