@@ -36,13 +36,13 @@ from allconv.networks.classifier import Classifier
 from allconv.probes import patches
 from allconv.reports.units import explain_top
 from allconv.saliency.explainer import Explainer
-from allconv.saliency.rules import RULES
+from allconv.saliency.rules import RULES, Pool
 from experiments import FIGURES
 from experiments.written import write_figure
 
 NETWORKS = {"all_cnn_c": "conv9", "model_c": "conv7"}  # and the layer of class scores
 HIDDEN = {"conv6": 6, "conv8": 5}  # of All-CNN-C, and how many units
-ROUTES = {
+ROUTES: dict[str, Pool] = {
     "switches": "switch",
     "no switches,\ncentre": "centre",
     "no switches,\nspread": "spread",

@@ -1,4 +1,5 @@
 from . import (
+    annotations as annotations,
     arguments as arguments,
     arrays as arrays,
     backend as backend,

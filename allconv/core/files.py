@@ -19,10 +19,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
 
+from allconv.core.annotations import LATER
 from allconv.core.arguments import checked
 from allconv.core.disk import (
     LARGEST,
@@ -43,7 +45,7 @@ __all__ = [
     "write_bytes",
 ]
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = Mapping[str, Annotated[np.ndarray, LATER]]
 
 BLOCK = 512  # bytes: the smallest that HDF5 passes over
 HDF5 = b"\x89HDF\r\n\x1a\n"  # what begins a file without a block
@@ -61,6 +63,7 @@ def digest(arrays: Arrays, meta: object) -> str:
     return total.hexdigest()
 
 
+@checked
 def write(
     path: str | Path, arrays: Arrays, meta: object, compress: bool = False
 ) -> None:
@@ -85,14 +88,17 @@ def _packed(arrays: Arrays, meta: object, compress: bool = False) -> bytes:
     for name, array in arrays.items():
         if np.asarray(array).dtype.kind not in "biufc":
             raise ValueError(
-                f"A file cannot hold {name!r}: it is of dtype {array.dtype}. Make it "
-                "float32, say."
+                "`arrays` should be of numbers that a file can hold, float32 say. "
+                f"Received: {name!r} of dtype {np.asarray(array).dtype}"
             )
     total = sum(np.asarray(array).nbytes for array in arrays.values())
     most = UNPACKED if compress else LARGEST // 2
     if total > most:
         raise ValueError(f"A file holds {most:,} bytes at most. Received: {total:,}")
-    meta = json.loads(json.dumps(meta))  # its keys as `read` gives them back
+    try:
+        meta = json.loads(json.dumps(meta))  # its keys as `read` gives them back
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`meta` should be what JSON can hold: {error}") from error
     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
     memory = io.BytesIO()
     with h5py.File(memory, "w", userblock_size=BLOCK) as file:

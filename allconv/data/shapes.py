@@ -9,8 +9,8 @@ from typing import Annotated
 
 import numpy as np
 
+from allconv.core.annotations import Span
 from allconv.core.arguments import Seed, checked
-from allconv.core.checks import Span
 
 SIDES = (72, 88, 104, 120)  # of the drawn files, in pixels
 

@@ -47,6 +47,7 @@ def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
 
 
+@checked
 def signed_colours(maps: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
     """Put signed maps on a scale from 0 to 1 on which zero is 0.5 exactly.
 
@@ -63,6 +64,7 @@ def signed_colours(maps: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
         return ZERO + ZERO * np.clip(np.asarray(maps, float) / safe, -1, 1)
 
 
+@checked
 def shared_limits(
     maps: np.ndarray, share: str = "row", percentile: float = 99.5
 ) -> np.ndarray:

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from allconv.core import backend  # noqa: F401, before Keras
 
@@ -16,6 +16,8 @@ from allconv.core import backend  # noqa: F401, before Keras
 import keras
 import numpy as np
 
+from allconv.core.annotations import LATER
+from allconv.core.arguments import Fraction, Whole, checked
 from allconv.core.runtime import unseeded
 from allconv.data import datasets
 from allconv.networks import registry
@@ -72,17 +74,18 @@ class Options:
     norm_options: Mapping[str, Any]
 
 
+@checked
 def build(
     name: str,
     *,
     include_top: bool = True,
     weights: str | Path | None = None,
-    input_shape: Shape | None = None,
+    input_shape: Annotated[Shape | None, LATER] = None,
     pooling: str | None = None,
-    classes: int | None = None,
+    classes: Whole | None = None,
     classifier_activation: str | None = "softmax",
     model_name: str | None = None,
-    dropout: float = 1.0,
+    dropout: Fraction = 1.0,
     kernel_initializer: Initializer = None,
     norm: str | None = None,
     norm_options: Mapping[str, Any] | None = None,
@@ -104,7 +107,7 @@ def build(
     """
     family = registry.family(name)
     size = family.input_size(name)
-    shape = (size, size, 3) if input_shape is None else tuple(input_shape)
+    shape = (size, size, 3) if input_shape is None else input_shape
     options = Options(
         name,
         _count_classes(classes, weights, family.classes(name)),
@@ -119,7 +122,7 @@ def build(
     layers = family.layers or importlib.import_module(
         f"allconv.networks.{family.module}"
     )
-    inputs = keras.Input(shape, name="images")
+    inputs = keras.Input(tuple(shape), name="images")
     x = layers.hidden(inputs, options)
     if include_top:
         x = layers.top(x, options)
@@ -222,7 +225,7 @@ def _count_classes(classes: int | None, weights: str | Path | None, usual: int) 
 
 
 def _check(
-    options: Options, input_shape: tuple, include_top: bool, pooling: str | None
+    options: Options, input_shape: Shape, include_top: bool, pooling: str | None
 ) -> None:
     """Refuse what the network cannot be built with.
 
@@ -234,8 +237,13 @@ def _check(
             "`keras.config.image_data_format()` should be 'channels_last', as the "
             f"networks are. Received: {keras.config.image_data_format()!r}"
         )
-    known = all(n is None or isinstance(n, int | np.integer) for n in input_shape)
-    if len(input_shape) != 3 or not known or not input_shape[2] or input_shape[2] < 1:
+    if (
+        not isinstance(input_shape, tuple | list)
+        or len(input_shape) != 3
+        or not all(n is None or isinstance(n, int | np.integer) for n in input_shape)
+        or not input_shape[2]
+        or input_shape[2] < 1
+    ):
         raise ValueError(
             "`input_shape` should be (height, width, channels). "
             f"Received: input_shape={input_shape}"
@@ -260,15 +268,5 @@ def _check(
         raise ValueError(
             "`pooling` should be None, unless `include_top=False` leaves a map. "
             f"Received: pooling={pooling!r}"
-        )
-    if not isinstance(options.classes, int) or options.classes < 1:
-        raise ValueError(
-            "`classes` should be a positive integer. "
-            f"Received: classes={options.classes!r}"
-        )
-    if not 0 <= options.dropout <= 1:
-        raise ValueError(
-            "`dropout` should be a factor from 0 to 1. "
-            f"Received: dropout={options.dropout!r}"
         )
     registry.check_norm(options.network, options.norm, options.norm_options)

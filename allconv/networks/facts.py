@@ -6,7 +6,9 @@ from typing import Annotated
 import numpy as np
 from typing_extensions import NotRequired, TypedDict
 
-from allconv.core.checks import Count, Percent, Span, check_choice, check_fields
+from allconv.core.annotations import Span, refuse
+from allconv.core.arguments import Count, Percent
+from allconv.core.checks import check_choice
 from allconv.data import datasets
 from allconv.data.preprocessing import KINDS
 
@@ -68,7 +70,7 @@ def check(meta: dict) -> None:
     Raises:
         ValueError: Naming the field, what it should be and what it is.
     """
-    check_fields(meta, Facts)
+    refuse(meta, Facts)
     names = meta.get("class_names")  # of a data set of one's own
     if names is None:
         check_choice("dataset", meta["dataset"], datasets.NAMES)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from allconv.core.checks import check_fields
+from allconv.core.annotations import refuse
 from allconv.core.disk import read_bytes
 from allconv.data import datasets
 from allconv.networks import facts
@@ -92,7 +92,7 @@ def manifest(place: Path | None = None) -> list[dict]:
     path = (place or folder("weights")) / MANIFEST
     try:
         entries = json.loads(read_bytes(path, largest=2**26))
-        check_fields(entries, list[facts.Entry], "entries")
+        refuse(entries, list[facts.Entry], "entries")
     except FileNotFoundError:
         return []
     except (ValueError, RecursionError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from allconv.core.arguments import checked
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows, zfnet_rows
 
@@ -125,6 +126,7 @@ NORM_OPTIONS: dict[str, dict[str, tuple[type, float, float]]] = {
 }
 
 
+@checked
 def family(name: str) -> Family:
     """The family of a network.
 
@@ -135,8 +137,8 @@ def family(name: str) -> Family:
         if name in one.names:
             return one
     raise ValueError(
-        "A network should be one that `python -m allconv list` shows. "
-        f"Received: {name!r}{nearest(name, NAMES)}"
+        "`name` should be a network that `python -m allconv list` shows. "
+        f"Received: name={name!r}{nearest(name, NAMES)}"
     )
 
 

@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from allconv.core.annotations import Span
 from allconv.core.arguments import Batch, Whole, checked
-from allconv.core.checks import Span
 from allconv.probes import receptive_field
 from allconv.saliency import rectifier_search, soundness
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
-from allconv.core.arguments import checked
-from allconv.core.checks import Count, Percent, Span, check_fields
+from allconv.core.annotations import Span, refuse
+from allconv.core.arguments import Count, Percent, checked
 from allconv.core.disk import DamagedFileError, read_bytes
 from allconv.presets.preset import Preset
 
@@ -94,11 +94,11 @@ def check(value: object) -> dict:
     Raises:
         ValueError: Naming the field, what it should be and what it is.
     """
-    check_fields(value, Record)
+    refuse(value, Record)
     assert isinstance(value, dict)
     for name, kind in Preset.__annotations__.items():
         if name in value["preset"]:  # older versions lack some
-            check_fields(value["preset"][name], kind, f"preset.{name}")
+            refuse(value["preset"][name], kind, f"preset.{name}")
     if value["status"] == "finished":
         if missing := [key for key in MEASURED if key not in value]:
             raise ValueError(f"`{missing[0]}` of a finished run is missing.")

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras.layers import GlobalAveragePooling2D
 
+from allconv.core.arguments import Maps, checked
 from allconv.saliency import rectifier_search
 from allconv.saliency.audit import inspect
 from allconv.saliency.explainer import guided_backprop
@@ -41,6 +42,7 @@ from allconv.saliency.rules import RULES
 from allconv.saliency.soundness import check_channels_last, check_finite
 
 
+@checked
 def class_activation_map(
     model: keras.Model,
     images: Given,
@@ -85,6 +87,7 @@ def class_activation_map(
     return positions * (weight * features).sum(-1)
 
 
+@checked
 def grad_cam(
     model: keras.Model,
     images: Given,
@@ -116,6 +119,7 @@ def grad_cam(
     return np.maximum(maps, 0) if rectify else maps
 
 
+@checked
 def guided_grad_cam(
     model: keras.Model,
     images: Given,
@@ -140,7 +144,8 @@ def guided_grad_cam(
     return guided * enlarge(maps, guided.shape[1:3])[..., None]
 
 
-def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+@checked
+def enlarge(maps: Maps, size: tuple[int, int]) -> np.ndarray:
     """Bring maps `(n, rows, columns)` to `size`, between cell centres in proportion.
 
     Cells are laid over the image edge to edge, which is where they look if the network

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.arguments import Whole, checked
 from allconv.saliency import rectifier_search
 from allconv.saliency.audit import Audit, inspect
 from allconv.saliency.inputs import Given, Inputs
@@ -27,6 +28,7 @@ from allconv.saliency.neurons import (
     HEADS,
     Channels,
     Positions,
+    Seeds,
     below_rectifier,
     channels_of,
     final,
@@ -51,6 +53,7 @@ from allconv.saliency.soundness import (
 SCALES = (2.0**14, 2.0**7, 1.0)  # of signals in half precision: powers of two are exact
 
 
+@checked
 def explain(
     model: keras.Model,
     images: Given,
@@ -63,9 +66,9 @@ def explain(
     position: Positions = "max",
     target: Channels = None,
     before_rectifier: bool = False,
-    seed: str = "one",
+    seed: Seeds = "one",
     strict: bool = True,
-    batch_size: int = 64,
+    batch_size: Whole = 64,
 ) -> np.ndarray:
     """Explain one neuron per image. To explain many, trace an `Explainer` once.
 
@@ -152,6 +155,7 @@ class Explainer:
         neurons: Shape of the layer's output without the batch, e.g. `(8, 8, 192)`.
     """
 
+    @checked
     def __init__(
         self,
         model: keras.Model,
@@ -161,24 +165,15 @@ class Explainer:
         layer: str | None = None,
         output: str | int | None = None,
         before_rectifier: bool = False,
-        seed: str = "one",
+        seed: Seeds = "one",
         strict: bool = True,
-        batch_size: int = 64,
-        image_shape: tuple[int, int, int] | None = None,
+        batch_size: Whole = 64,
+        image_shape: tuple[int, ...] | None = None,
     ):
         if not isinstance(rule, Rule) and rule not in [*RULES]:
             raise ValueError(
                 f"`rule` should be one of {', '.join(RULES)} or a Rule. "
                 f"Received: rule={rule!r}"
-            )
-        if seed not in ("one", "activation"):
-            raise ValueError(
-                f"`seed` should be 'one' or 'activation'. Received: seed={seed!r}"
-            )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                "`batch_size` should be a positive integer. "
-                f"Received: batch_size={batch_size!r}"
             )
         if layer is not None and output is not None:
             raise ValueError(

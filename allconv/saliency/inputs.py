@@ -1,14 +1,16 @@
 """What a model takes: the images explained, and other inputs, held as given."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.annotations import LATER
+
 # An array, or with several inputs all of them: by name, or in the model's order.
-Given = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray]
+Given = Annotated[np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray], LATER]
 
 
 class Inputs:

@@ -22,18 +22,19 @@ Without biases the maps add up to the score. With biases they do not: a bias is 
 too, and its share of the relevance ends there. This can be more than all of the score.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.annotations import LATER
+from allconv.core.arguments import Whole, checked
 from allconv.core.checks import check_choice
 from allconv.saliency.inputs import Inputs
 from allconv.saliency.lrp_pass import Propagation
 from allconv.saliency.lrp_rules import COMPOSITES, Composite
-from allconv.saliency.neurons import channels_of
+from allconv.saliency.neurons import Channels, channels_of
 from allconv.saliency.soundness import check_channels_last, check_finite
 
 
@@ -59,13 +60,14 @@ class Relevance(NamedTuple):
             return lost / self.score.astype(np.float64)
 
 
+@checked
 def propagate(
     model: keras.Model,
-    images: np.ndarray,
+    images: Annotated[np.ndarray, LATER],
     composite: str | Composite = "epsilon_plus",
     *,
-    target: int | Sequence[int] | None = None,
-    batch_size: int = 64,
+    target: Channels = None,
+    batch_size: Whole = 64,
 ) -> Relevance:
     """Share out a class score of each image among its pixels.
 
@@ -101,11 +103,6 @@ def propagate(
         raise ValueError(
             "The model's output should be class scores (n, classes). Received: "
             f"{model.name} with output shape {model.outputs[0].shape}"
-        )
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            "`batch_size` should be a positive integer. "
-            f"Received: batch_size={batch_size!r}"
         )
     images, single = _check_images(model, images), model.outputs[0].shape[1] == 1
     check_channels_last(model)

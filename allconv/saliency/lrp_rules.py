@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from allconv.core.arguments import Checked, NotNegative, Positive
+
 EPSILON = 1e-9  # keeps sums off zero and takes next to no relevance of its own
 Affine = Callable[..., tf.Tensor]  # of x, a kernel and a bias or None
 Weights = tuple[tf.Tensor, tf.Tensor | None]
@@ -47,14 +49,14 @@ def contributions(
 
 
 @dataclass(frozen=True)
-class Epsilon:
+class Epsilon(Checked):
     """All contributions, over their sum: R_i = sum_j x_i w_ij R_j / (z_j +- epsilon).
 
     With a small epsilon, this in every layer of a network of rectifiers is the image
     times the gradient, with biases too (Ancona et al. 2018).
     """
 
-    epsilon: float = EPSILON
+    epsilon: Positive = EPSILON
 
     def __call__(self, f: Affine, x: tf.Tensor, weights: Weights, relevance):
         z, share = contributions(lambda x: f(x, *weights), [x])
@@ -62,7 +64,7 @@ class Epsilon:
 
 
 @dataclass(frozen=True)
-class AlphaBeta:
+class AlphaBeta(Checked):
     """`alpha` of the relevance by positive contributions, `-beta` by negative ones.
 
     A unit that has contributions of one sign only shares out its relevance once among
@@ -73,11 +75,12 @@ class AlphaBeta:
         epsilon: What keeps the sums away from zero.
     """
 
-    alpha: float = 2.0
-    beta: float = 1.0
-    epsilon: float = EPSILON
+    alpha: NotNegative = 2.0
+    beta: NotNegative = 1.0
+    epsilon: Positive = EPSILON
 
     def __post_init__(self):
+        super().__post_init__()
         if self.beta < 0 or not math.isclose(self.alpha - self.beta, 1):
             raise ValueError(
                 "`beta` should not be negative and `alpha` should be 1 more. "
@@ -104,14 +107,14 @@ class AlphaBeta:
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(Checked):
     """As `Epsilon`, with weights that agree in sign with the unit 1 + `gamma` times.
 
     Montavon et al. (2019), section 10.2; for inputs of both signs as in zennit.
     """
 
-    gamma: float = 0.25
-    epsilon: float = EPSILON
+    gamma: NotNegative = 0.25
+    epsilon: Positive = EPSILON
 
     def __call__(self, f: Affine, x: tf.Tensor, weights: Weights, relevance):
         (above, bias_above), (below, bias_below) = _signs(weights)
@@ -135,7 +138,7 @@ class Gamma:
 
 
 @dataclass(frozen=True)
-class Box:
+class Box(Checked):
     """For pixels between `low` and `high`: z^B of Montavon et al. (2017), section 4.
 
     Args:
@@ -145,7 +148,7 @@ class Box:
 
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
-    epsilon: float = EPSILON
+    epsilon: Positive = EPSILON
 
     def __call__(self, f: Affine, x: tf.Tensor, weights: Weights, relevance, ends):
         above, below = _signs((weights[0], None))
@@ -176,7 +179,7 @@ LRP_0 = Epsilon()
 
 
 @dataclass(frozen=True)
-class Composite:
+class Composite(Checked):
     """Which rule is for which layer.
 
     Args:
@@ -189,7 +192,7 @@ class Composite:
     conv: Rule = LRP_0
     dense: Rule = LRP_0
     first: Box | None = None
-    epsilon: float = EPSILON
+    epsilon: Positive = EPSILON
 
 
 def epsilon_gamma_box(low: float, high: float) -> Composite:

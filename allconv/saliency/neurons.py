@@ -4,17 +4,21 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from allconv.core.annotations import LATER
 from allconv.saliency import addresses, rectifier_search
 
 # Of the neurons that are explained, one for all images or one for each.
-Channels = int | Sequence[int] | np.ndarray | None
-Positions = str | tuple[int, int] | Sequence[tuple[int, int]] | np.ndarray
+Channels = Annotated[int | Sequence[int] | np.ndarray | None, LATER]
+Positions = Annotated[
+    str | tuple[int, int] | Sequence[tuple[int, int]] | np.ndarray, LATER
+]
+Seeds = Literal["one", "activation"]  # what a neuron counts
 HEADS = ("Softmax", "LogSoftmax", "Sigmoid")  # of scores, which go into them
 _STRONGEST, _EVERYWHERE = -1, -2  # codes for channels and positions in the graph
 

@@ -19,31 +19,36 @@ signal to its first cell; `dead_windows="drop"` drops it instead.
 """
 
 from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import keras
 import numpy as np
 from keras import layers
 
+from allconv.core.annotations import LATER
+from allconv.core.arguments import checked
 from allconv.core.checks import check_choice
 from allconv.saliency import addresses, reverse_steps, soundness
-from allconv.saliency.neurons import place
+from allconv.saliency.neurons import Seeds, place
+from allconv.saliency.rules import Pool
 
 # Which masks a rule applies at a rectifier: (where it was active, where R > 0).
 MASKS = {"backprop": (True, False), "deconvnet": (False, True), "guided": (True, True)}
 
 
+@checked
 def reverse(
     model: keras.Model,
-    images: np.ndarray,
+    images: Annotated[np.ndarray, LATER],
     rule: str = "deconvnet",
     *,
     layer: str | None = None,
-    channel: int | None = None,
+    channel: Annotated[int | None, LATER] = None,
     position: tuple[int, int] | str = "max",
     before_rectifier: bool = False,
-    seed: str = "one",
-    pool: str = "switch",
-    dead_windows: str = "keep",
+    seed: Seeds = "one",
+    pool: Pool = "switch",
+    dead_windows: Literal["keep", "drop"] = "keep",
 ) -> np.ndarray:
     """Carry one neuron of each image down to the pixels.
 
@@ -69,9 +74,6 @@ def reverse(
         ValueError: If an argument is none of these, or the model is not such a chain.
     """
     check_choice("rule", rule, MASKS)
-    check_choice("seed", seed, ("one", "activation"))
-    check_choice("pool", pool, ("switch", "centre", "spread"))
-    check_choice("dead_windows", dead_windows, ("keep", "drop"))
     chain = _up_to(model, layer, before_rectifier, MASKS[rule], pool, dead_windows)
     activations = _check_images(model, np.asarray(images))
     for step in chain:
@@ -92,8 +94,11 @@ def reverse(
     return signal
 
 
+@checked
 def project(
-    model: keras.Model, layer: str, channel: int | list[int] | None = None
+    model: keras.Model,
+    layer: str,
+    channel: Annotated[int | list[int] | None, LATER] = None,
 ) -> np.ndarray:
     """Project units of a network without max-pooling to pixels, with no image at all.
 

@@ -18,17 +18,18 @@ is thus found wherever it is written: as a fused activation, as a layer, as
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import tensorflow as tf
 
-from allconv.core.checks import check_choice
+from allconv.core.arguments import Checked
 from allconv.saliency import rectifier_search
 
-POOL_ROUTES = ("switch", "centre", "spread")
+Pool = Literal["switch", "centre", "spread"]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Checked):
     """How a signal passes rectifiers and max-pooling on its way down.
 
     Args:
@@ -43,10 +44,7 @@ class Rule:
 
     forward: bool
     gradient: bool
-    pool: str = "switch"
-
-    def __post_init__(self):
-        check_choice("pool", self.pool, POOL_ROUTES)
+    pool: Pool = "switch"
 
     @property
     def name(self) -> str:

@@ -18,17 +18,17 @@ Maps come from a function of the model, so that the rule is at work on every net
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from allconv.core.checks import check_choice
+from allconv.core.arguments import checked
 from allconv.core.runtime import unseeded
 from allconv.saliency.similarity import compare
 
-ORDERS = ("cascading", "independent")
+Order = Literal["cascading", "independent"]
 
 
 class Randomisation(NamedTuple):
@@ -46,11 +46,12 @@ class Randomisation(NamedTuple):
     scores: dict[str, np.ndarray]
 
 
+@checked
 def randomisation_test(
     model: keras.Model,
     maps: Callable[[keras.Model], np.ndarray],
     *,
-    order: str = "cascading",
+    order: Order = "cascading",
     seeds: Sequence[int] = (0, 1, 2),
     progress: bool = True,
 ) -> Randomisation:
@@ -75,7 +76,6 @@ def randomisation_test(
     """
     if not len(seeds):
         raise ValueError("`seeds` should hold at least one. Received: none")
-    check_choice("order", order, ORDERS)
     layers = tuple(path for path, _ in reversed(weighted_layers(model)))
     if not layers:
         raise ValueError(f"{model.name} has no weights that could be randomised.")
@@ -127,8 +127,9 @@ def weighted_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return found
 
 
+@checked
 def randomisations(
-    model: keras.Model, *, order: str = "cascading", seed: int = 0
+    model: keras.Model, *, order: Order = "cascading", seed: int = 0
 ) -> Iterator[tuple[str, keras.Model]]:
     """Randomise a copy of a model step by step, from the top layer down.
 
@@ -147,7 +148,6 @@ def randomisations(
     Raises:
         ValueError: As for `randomisation_test`.
     """
-    check_choice("order", order, ORDERS)
     twin = _copy(model)
     for path, layer in reversed(weighted_layers(twin)):
         learned = layer.get_weights()
@@ -157,6 +157,7 @@ def randomisations(
             _set(layer, learned)
 
 
+@checked
 def randomise(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:
     """Copy a model with fresh weights in some layers and its own in all others.
 

@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core import backend  # noqa: F401
+from allconv.core.arguments import Batch, Images, checked
 
 
-def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+@checked
+def compare(a: Batch, b: Batch) -> dict[str, np.ndarray]:
     """How alike two sets of maps are, image by image.
 
     Args:
@@ -38,7 +40,8 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+@checked
+def rank_correlation(a: Batch, b: Batch) -> np.ndarray:
     """Spearman's rank correlation of two sets of maps; ties get their mean rank.
 
     Args:
@@ -58,11 +61,11 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
 
 
-def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(a: Batch, b: Batch) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+    if a.shape != b.shape:
         raise ValueError(
-            "Maps to compare should be finite and of one shape. "
+            "`a` and `b` should be maps of one shape. "
             f"Received: shapes {a.shape} and {b.shape}"
         )
     return a, b
@@ -73,7 +76,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (counts.cumsum() - (counts - 1) / 2)[where]
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+@checked
+def ssim(a: Batch, b: Batch) -> np.ndarray:
     """Structural similarity of the magnitudes of two sets of maps.
 
     Args:
@@ -99,7 +103,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return values.numpy().astype(np.float64)
 
 
-def edge_maps(images: np.ndarray) -> np.ndarray:
+@checked
+def edge_maps(images: Images) -> np.ndarray:
     """Strength of the Sobel edges of images: a map that no network had a part in.
 
     Args:
@@ -112,6 +117,7 @@ def edge_maps(images: np.ndarray) -> np.ndarray:
     return tf.norm(edges, axis=-1).numpy()
 
 
+@checked
 def class_similarity(maps: np.ndarray) -> dict[str, np.ndarray]:
     """How alike the maps of different classes are: 1 means they tell none apart.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allconv.core.arguments import checked
+from allconv.core.arguments import Count, Whole, checked
 from allconv.core.files import Arrays, DamagedFileError, read, write
 
 
@@ -23,7 +23,10 @@ def _epoch(file: Path) -> int:
     return int(file.stem[6:])
 
 
-def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) -> Path:
+@checked
+def save(
+    folder: Path, epoch: Count, arrays: Arrays, meta: dict, keep: Whole = 2
+) -> Path:
     """Write `epoch-NNNN.h5` into a folder; of it and earlier ones the last `keep` stay.
 
     What is no file, and has the name, is moved aside.
@@ -31,8 +34,6 @@ def save(folder: Path, epoch: int, arrays: Arrays, meta: dict, keep: int = 2) ->
     Raises:
         ValueError: If none would stay.
     """
-    if type(keep) is not int or keep < 1:
-        raise ValueError(f"`keep` should be an integer from 1. Received: keep={keep!r}")
     path = Path(folder) / f"epoch-{epoch:04d}.h5"
     if (path.exists() or path.is_symlink()) and not path.is_file():
         path.rename(path.with_name(f"{path.name}.aside-{uuid.uuid4().hex[:6]}"))

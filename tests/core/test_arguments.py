@@ -6,8 +6,8 @@ from typing import Annotated
 import numpy as np
 import pytest
 
+from allconv.core.annotations import Span
 from allconv.core.arguments import Images, Whole, checked
-from allconv.core.checks import Span
 
 
 @checked

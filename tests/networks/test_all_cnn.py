@@ -153,14 +153,14 @@ def test_softmax_is_of_the_averaged_last_map():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "vgg"}, "A network should be one that .* Received: 'vgg'"),
+        ({"name": "vgg"}, "`name` should be a network that .*='vgg'"),
         ({"pooling": "avg"}, "`pooling` should be None, unless `include_top=False`"),
         ({"pooling": "sum", "include_top": False}, "Received: pooling='sum'"),
         ({"input_shape": (8, 8, 3)}, "at least 9 x 9 pixels"),
         ({"input_shape": (0, 0, 3)}, "at least 9 x 9 pixels"),
         ({"input_shape": (32, 32)}, "`input_shape` should be"),
-        ({"classes": 0}, "positive integer"),
-        ({"dropout": 2.0}, "factor from 0 to 1"),
+        ({"classes": 0}, "`classes` should be an integer from 1"),
+        ({"dropout": 2.0}, "`dropout` should be a finite number from 0 to 1"),
         ({"norm": "layer"}, "`norm` should be one of none, batch, deconv"),
     ],
 )

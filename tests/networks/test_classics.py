@@ -285,12 +285,12 @@ def test_any_size_of_image_and_no_top():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "vgg16"}, "A network should be one that .* Received: 'vgg16'"),
+        ({"name": "vgg16"}, "`name` should be a network that .*='vgg16'"),
         ({"input_shape": (31, 32, 3)}, "at least 32 x 32 pixels"),
         ({"input_shape": (32, 32)}, "height, width, channels"),
         ({"pooling": "avg"}, "`pooling` should be None, unless `include_top=False`"),
-        ({"classes": 0}, "positive integer"),
-        ({"dropout": -1.0}, "factor from 0 to 1"),
+        ({"classes": 0}, "`classes` should be an integer from 1"),
+        ({"dropout": -1.0}, "`dropout` should be a finite number from 0 to 1"),
         ({"norm": "layer"}, "`norm` should be one of none, batch, deconv"),
         ({"weights": "cifar10"}, "No weights of vgg16_cifar"),
     ],

@@ -257,15 +257,15 @@ def test_logits_and_classes():
 @pytest.mark.parametrize(
     "arguments, match",
     [
-        ({"name": "zf"}, "A network should be one that .* Received: 'zf'"),
+        ({"name": "zf"}, "`name` should be a network that .*='zf'"),
         ({"input_shape": (32, 32)}, "height, width, channels"),
         ({"input_shape": (None, 32, 3)}, "all known"),
         ({"input_shape": (4, 32, 3)}, "at least 9 x 9 pixels for zfnet_32"),
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
-        ({"classes": 0}, "positive integer"),
+        ({"classes": 0}, "`classes` should be an integer from 1"),
         ({"norm": "batch"}, "`norm` should be one of none for zfnet_32"),
-        ({"dropout": 2}, "factor from 0 to 1"),
+        ({"dropout": 2}, "`dropout` should be a finite number from 0 to 1"),
     ],
 )
 def test_bad_arguments(arguments, match):

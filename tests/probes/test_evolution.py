@@ -123,5 +123,5 @@ def test_bad_evolution(trained, tmp_path):
             follow(model, folder, images, "conv", channels, progress=False)
     with pytest.raises(ValueError, match="has no map"):
         follow(model, folder, images, "scores", [0], progress=False)
-    with pytest.raises(ValueError, match=r"`epochs` .* integer from 1"):
+    with pytest.raises(ValueError, match=r"`epochs.*` .* integer from 1"):
         Snapshots(tmp_path, (0, 1))

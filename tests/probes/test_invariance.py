@@ -157,7 +157,7 @@ def test_features_of_zero_have_no_relative_distance(equivariant):
     [
         ({"transform": "shear"}, "translation, scale, rotation"),
         ({"values": []}, "at least one each"),
-        ({"values": [1, np.nan]}, "`values` should be .* finite"),
+        ({"values": [1, np.nan]}, r"`values\[1\]` should be .* finite"),
         ({"fill": (1, 2, 3)}, "one per channel"),
         ({"layers": []}, "at least one each"),
         ({"layers": ["nowhere"]}, "has no layer 'nowhere'"),

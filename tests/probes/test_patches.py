@@ -226,7 +226,7 @@ def test_progress_bar(net, capsys):
         ),
         (
             {"images": np.where(np.arange(3) == 1, np.nan, pictures(3))},
-            "`images` should be an array of finite",
+            r"`images\[0\]` should be an array of finite",
         ),
     ],
 )

@@ -178,7 +178,7 @@ def test_transfer_is_a_loop_over_folds_and_layers():
                     [0, 1],
                 )
             },
-            "`test` should be .* finite real",
+            r"`test\[0\]` should be .* finite real",
         ),
         ({"layers": []}, "`layers` should name a layer"),
         ({"layers": ["pixels"]}, "none 'pixels'"),

@@ -348,11 +348,11 @@ def test_bad_images(reference):
         ({"layer": "conv1", "position": (8, 0)}, r"in a map \(8, 8\)"),
         ({"layer": "conv1", "position": "centre"}, "should be 'max', 'all' or"),
         ({"position": (0, 0)}, r"they have no \(row, column\)"),
-        ({"seed": 2}, "`seed` should be 'one' or 'activation'"),
-        ({"batch_size": 0}, "`batch_size` should be a positive integer"),
-        ({"rule": ["guided"]}, "one of backprop, deconvnet, guided or a Rule"),
-        ({"of": [0]}, "`of` should be one of"),
-        ({"output": [0]}, "`output` should be one of"),
+        ({"seed": 2}, "`seed` should be one of one, activation"),
+        ({"batch_size": 0}, "`batch_size` should be an integer from 1"),
+        ({"rule": ["guided"]}, "`rule` should be a text or a Rule"),
+        ({"of": [0]}, "`of` should be"),
+        ({"output": [0]}, "`output` should be"),
         ({"layer": "conv1", "output": 0}, "`output` is for .* give one of the two"),
     ],
 )
@@ -363,7 +363,7 @@ def test_bad_arguments(arguments, message, reference):
 
 
 def test_bad_models():
-    with pytest.raises(ValueError, match=r"should be a Keras model. Received: 'vgg16'"):
+    with pytest.raises(ValueError, match=r"should be a Keras model. .*'vgg16'"):
         explain("vgg16", images())
     with pytest.raises(ValueError, match="has no weights yet"):
         explain(Counting(), images())

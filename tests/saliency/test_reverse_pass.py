@@ -323,7 +323,10 @@ def test_bad_input():
         ({"layer": "conv", "channel": 99}, "integer from 0 to .* channel=99"),
         ({"layer": "conv", "channel": True}, "integer from 0 to .* channel=True"),
         ({"layer": "conv", "channel": 1.0}, "integer from 0 to .* channel=1.0"),
-        ({"layer": "conv", "position": (0.0, 0.0)}, r"\(row, column\) of a map"),
+        (
+            {"layer": "conv", "position": (0.0, 0.0)},
+            r"`position\[0\]` should be an int",
+        ),
         ({"layer": "conv", "position": "centre"}, "one of max, all"),
         ({"layer": "conv", "position": (9, 9)}, r"\(row, column\) of a map.*=\(9, 9\)"),
         ({"layer": "conv", "position": (-1, 0)}, r"\(row, column\) of a map"),
