@@ -34,6 +34,7 @@ NUMBERS = {
     "learning_rate": (0, 1e3),
     "momentum": (0, 1),
     "muon": (0, 1e3),
+    "averaging": (0, 1),
     "weight_decay": (0, 1),
     "warmup": (0, 1),
     "dropout": (0, 1),

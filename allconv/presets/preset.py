@@ -34,6 +34,10 @@ class Preset:
         muon: Above 0: the kernels of all convolutions but the last take the steps of
             `muon.Muon`, at this times the learning rate, without weight decay. Of the
             All-CNN networks with batch normalisation only.
+        averaging: Above 0: of the weights that a run ends with, each is an average over
+            the steps in which a step before counts this times the one after it; it
+            begins with the weights after the first step. Measurements on the way and
+            checkpoints are of the weights themselves.
         weight_decay: Caffe's: this times the weight is added to the gradient, of
             kernels and biases alike.
         dropout: Factor on the architecture's dropout rates.
@@ -75,6 +79,7 @@ class Preset:
     momentum: float = 0.9
     nesterov: bool = False
     muon: float = 0.0
+    averaging: float = 0.0
     weight_decay: float = 1e-3
     dropout: float = 1.0
     initializer: str | None = "lecun_uniform"

@@ -34,7 +34,7 @@ from allconv.training.callbacks import (
 )
 from allconv.training.inputs import Inputs
 from allconv.training.outcome import record
-from allconv.training.setup import compiled
+from allconv.training.setup import average, compiled
 
 RECORD = "record.json"
 WEIGHTS = "weights.h5"
@@ -135,13 +135,15 @@ def train(
                     f"{len(keeper.history)} of {preset.epochs}. For fewer epochs use "
                     "`preset.shorten`."
                 )
-            if keeper.saved not in (None, files.digest(state(model), None)):
+            ended = files.digest(state(model), None)
+            restore(model, checkpoints.load_latest(folder))
+            average(model, preset)
+            if files.digest(state(model), None) != ended:
                 warnings.warn(
                     "A callback has set other weights at the end of the training. "
                     "Those of the last epoch are measured and kept.",
                     stacklevel=2,
                 )
-                restore(model, checkpoints.load_latest(folder))
             result = evaluate(model, inputs.x_test, inputs.y_test)
             owner.check()
             percent = round(result.error, 4)
@@ -187,6 +189,7 @@ def fit(
 ) -> None:
     """Train from the end of `epoch` epochs to the last."""
     if epoch == preset.epochs:
+        average(model, preset)
         return
 
     def one_hot(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -295,6 +298,7 @@ def _has_weights(folder: Path, done: dict) -> bool:
 def _save_again(folder, done, model, inputs, preset, seed, history) -> None:
     """Write the weights of a finished run from its last checkpoint."""
     path = folder / WEIGHTS
+    average(model, preset)
     if files.digest(state(model), history) != done["state_sha256"]:
         raise RuntimeError(
             f"The run in {folder} is finished, but {path.name} is gone or damaged, and "

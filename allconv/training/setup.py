@@ -1,5 +1,7 @@
 """A preset's network with its loss, optimiser and decay: all that `fit` needs of it."""
 
+from typing import Any
+
 import keras
 
 from allconv.networks import all_cnn_rows, builders
@@ -42,10 +44,13 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
     # Keras takes a momentum of 0.0, but none of 0.
     momentum = float(preset.momentum)
     descent = (schedule(preset, inputs.steps), momentum, preset.nesterov)
+    averages: dict[str, Any] = {}
+    if preset.averaging:
+        averages = {"use_ema": True, "ema_momentum": float(preset.averaging)}
     if preset.muon:
-        optimizer = Muon(*descent, turning, preset.muon)
+        optimizer = Muon(*descent, turning, preset.muon, **averages)
     else:
-        optimizer = keras.optimizers.SGD(*descent)
+        optimizer = keras.optimizers.SGD(*descent, **averages)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(
@@ -56,3 +61,12 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
     )
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def average(model: keras.Model, preset: Preset) -> None:
+    """Put the averages of its weights in their place, where the recipe has them.
+
+    Keras does it at the end of `fit`; of weights that are averages it changes nothing.
+    """
+    if preset.averaging:
+        model.optimizer.finalize_variable_values(model.trainable_variables)

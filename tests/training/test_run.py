@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from allconv.core import files
 from allconv.data import datasets
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.batches import batches
@@ -16,7 +17,8 @@ from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.results.evaluation import evaluate
 from allconv.training import checkpoints, inputs, run as training_run
-from allconv.training.run import compiled, fit, runtime
+from allconv.training.callbacks import restore, state
+from allconv.training.run import average, compiled, fit, runtime
 from tests.runs import SMALL, run
 
 
@@ -169,6 +171,49 @@ def test_hidden_kernels_turn_and_only_other_kernels_and_biases_decay():
     assert (model.optimizer.factor, list(model.optimizer.hidden)) == (0.3, hidden)
     decaying = {v.path for v in model.trainable_variables if v.regularizer}
     assert decaying == {last, last.replace("kernel", "bias")}
+
+
+class Averaging(keras.callbacks.Callback):
+    """Averages by a slow loop; and keeps the weights as each epoch leaves them."""
+
+    def __init__(self):
+        super().__init__()
+        self.averages, self.ends = None, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = [v.numpy() for v in self.model.trainable_variables]
+        before = self.averages or now
+        pairs = zip(before, now, strict=True)
+        self.averages = [0.75 * then + 0.25 * new for then, new in pairs]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.ends.append([v.numpy() for v in self.model.trainable_variables])
+
+
+def test_a_run_ends_with_the_averages_of_its_weights(tmp_path):
+    """Also one that was killed between its last checkpoint and its record."""
+    changes = {"norm": "batch", "muon": 0.1, "train_size": 48, "validate_every": 0}
+    preset = replace(SMALL, epochs=2, averaging=0.75, **changes)
+    slow = Averaging()
+    record = run(tmp_path, preset, callbacks=[slow])
+    model = compiled(preset, inputs.Inputs(preset))
+    restore(model, checkpoints.load_latest(tmp_path))
+    for variable, raw in zip(model.trainable_variables, slow.ends[-1], strict=True):
+        np.testing.assert_array_equal(variable, raw)
+    average(model, preset)
+    pairs = zip(model.trainable_variables, slow.averages, slow.ends[-1], strict=True)
+    for variable, expected, raw in pairs:
+        np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-6)
+        assert not np.array_equal(variable, raw)
+    assert files.digest(state(model), record["history"]) == record["state_sha256"]
+    (tmp_path / "record.json").unlink()
+    (tmp_path / "weights.h5").unlink()
+    again = run(tmp_path, preset)
+    assert again["state_sha256"] == record["state_sha256"]
+    assert again["error"] == record["error"]
+    (tmp_path / "weights.h5").unlink()
+    with pytest.warns(UserWarning, match="made again"):
+        run(tmp_path, preset)
 
 
 def test_the_network_is_the_recipes():
