@@ -103,6 +103,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--xla", action="store_true", help="compile the step with XLA")
     sub.add_argument("--threads", type=int, help="of one operation; default: all cores")
     sub.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs that share each batch; without any, a rehearsal on so many parts of "
+        "the processor. Default: 1",
+    )
+    sub.add_argument(
         "--snapshots",
         type=int,
         nargs="+",

@@ -19,10 +19,11 @@ def train(arguments: argparse.Namespace) -> None:
     import_tensorflow()
     from allconv.core import runtime
     from allconv.core.files import read_bytes, write_bytes
-    from allconv.training import precision, run
+    from allconv.training import devices, precision, run
 
     run.check_seed(arguments.seed)
     runtime.set_threads(arguments.threads)
+    devices.check(arguments.devices, preset)  # before TensorFlow begins to compute
     folder = Path(arguments.folder or f"runs/{preset.name}-seed{arguments.seed}")
     callbacks = []
     if arguments.snapshots:
@@ -53,6 +54,7 @@ def train(arguments: argparse.Namespace) -> None:
         data_dir=arguments.data_dir,
         callbacks=callbacks,
         csv=arguments.csv,
+        devices=arguments.devices,
     )
     if record["status"] == "diverged":
         print(f"{preset.name}, seed {arguments.seed}: diverged")

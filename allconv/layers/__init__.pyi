@@ -2,6 +2,7 @@ from . import (
     batch_norm as batch_norm,
     bias as bias,
     channel_deconvolution as channel_deconvolution,
+    dropout as dropout,
     folding as folding,
     grouped_conv as grouped_conv,
     netdeconv as netdeconv,
@@ -16,6 +17,9 @@ from .batch_norm import (
 )
 from .channel_deconvolution import (
     ChannelDeconvolution as ChannelDeconvolution,
+)
+from .dropout import (
+    Dropout as Dropout,
 )
 from .folding import (
     fold as fold,

@@ -15,6 +15,8 @@ from allconv.layers.whitening_layer import (
     check_fraction,
     in_full,
     last_axis,
+    others,
+    summed,
 )
 
 
@@ -38,6 +40,7 @@ class ChannelDeconvolution(keras.layers.Layer):
         epsilon: see `Whitening`.
         momentum: see `Whitening`.
         sampling_stride: see above.
+        synchronized: see `Whitening`.
 
     Input and output: `(n, channels)` or `(n, height, width, channels)`.
     """
@@ -49,6 +52,7 @@ class ChannelDeconvolution(keras.layers.Layer):
         epsilon: float = 1e-2,
         momentum: float = 0.1,
         sampling_stride: int = 3,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,9 +61,11 @@ class ChannelDeconvolution(keras.layers.Layer):
         self.epsilon = check_epsilon(epsilon)
         self.momentum = check_fraction("momentum", momentum)
         self.sampling_stride = check_count("sampling_stride", sampling_stride)
+        self.synchronized = synchronized
 
     def get_config(self):
         names = "block iterations epsilon momentum sampling_stride".split()
+        names.append("synchronized")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
     def build(self, input_shape):
@@ -106,22 +112,40 @@ class ChannelDeconvolution(keras.layers.Layer):
         whole = channels - self.rest
         shape = (n, height, width, self.block, whole // self.block)
         rows = tf.transpose(tf.reshape(x[..., :whole], shape), (4, 0, 1, 2, 3))
-        rows = tf.reshape(rows, (-1, self.block))[::step]
+        rows = self._sample(tf.reshape(rows, (-1, self.block)), step)
         count = tf.cast(tf.shape(rows)[0], rows.dtype)
         moment = tf.matmul(rows, rows, transpose_a=True) / count
+        moment, centre = self._of_all([moment, tf.reduce_mean(rows, 0)], count)
         moment += self.epsilon * tf.eye(self.block, dtype=rows.dtype)
         deconv = roots.inverse_root(moment, self.iterations)
-        chosen = [tf.reduce_mean(rows, 0), deconv]
+        chosen = [centre, deconv]
         if self.rest:
             rest = tf.transpose(x[..., whole:], (0, 3, 1, 2))
             rest = tf.reshape(rest, (n, height * width * self.rest))[:, ::step]
-            mean = tf.reduce_mean(rest)
             count = tf.cast(tf.size(rest), rest.dtype)
-            chosen += [
-                mean,
-                tf.reduce_sum((rest - mean) ** 2) / tf.maximum(count - 1, 1),
-            ]
+            (mean,) = self._of_all([tf.reduce_mean(rest)], count)
+            squares = tf.reduce_sum((rest - mean) ** 2)
+            if self.synchronized:
+                squares, count = summed(squares), summed(count)
+            chosen += [mean, squares / tf.maximum(count - 1, 1)]
         return chosen
+
+    def _sample(self, rows, step):
+        """Every `step`-th of the rows of the whole batch, channel by channel."""
+        replica = others() if self.synchronized else None
+        if replica is None:
+            return rows[::step]
+        position = tf.range(tf.shape(rows)[0])
+        size = tf.shape(rows)[0] // ((self.channels - self.rest) // self.block)
+        before = position // size * (replica.num_replicas_in_sync - 1)
+        position += (before + replica.replica_id_in_sync_group) * size
+        return tf.boolean_mask(rows, position % step == 0)
+
+    def _of_all(self, means, count):
+        """Means of the rows of all replicas, from those of `count` rows of each."""
+        if not self.synchronized or others() is None:
+            return means
+        return [summed(count * mean) / summed(count) for mean in means]
 
     def _affine(self, mean, deconv, *rest):
         """The transform as a matrix `(channels, channels)` and a bias."""

@@ -32,6 +32,7 @@ from allconv.layers.whitening_layer import (
     Whitening,
     check_count,
     check_pair,
+    first_row,
     fit,
     is_count,
     last_axis,
@@ -167,7 +168,8 @@ class NetworkDeconvolution2D(Whitening):
         strides = (self.strides[0] * every, self.strides[1] * every)
         channels = x.shape[-1]
         if self.area == 1:
-            rows = tf.reshape(x, (-1, channels))[:: math.prod(strides)]
+            rows, step = tf.reshape(x, (-1, channels)), math.prod(strides)
+            rows = rows[first_row(rows, step, self.synchronized) :: step]
             rows = rows[:, None, None, None, None]
         else:
             cut = (self.kernel_size, strides, self.dilation_rate)

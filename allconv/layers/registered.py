@@ -3,6 +3,7 @@
 from allconv.layers import (  # noqa: F401
     batch_norm,
     channel_deconvolution,
+    dropout,
     grouped_conv,
     netdeconv,
     per_channel,

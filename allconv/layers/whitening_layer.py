@@ -282,12 +282,35 @@ def average(running: list, new: list, rate) -> tf.Tensor:
 
 def _of_all_replicas(mean, covariance, count):
     """Mean and covariance of the rows of all replicas, from those of each."""
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
+    if others() is None:
         return mean, covariance
-    total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
-    shared = replica.all_reduce(tf.distribute.ReduceOp.SUM, count * mean) / total
+    total = summed(count)
+    shared = summed(count * mean) / total
     apart = mean - shared
     covariance += apart[..., :, None] * apart[..., None, :]
-    covariance = replica.all_reduce(tf.distribute.ReduceOp.SUM, count * covariance)
-    return shared, covariance / total
+    return shared, summed(count * covariance) / total
+
+
+def others() -> tf.distribute.ReplicaContext | None:
+    """The replica that this is of several; None: the only one."""
+    replica = tf.distribute.get_replica_context()
+    return None if replica is None or replica.num_replicas_in_sync == 1 else replica
+
+
+def summed(value):
+    """The sum over all replicas."""
+    replica = others()
+    if replica is None:
+        return value
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def first_row(rows, step: int, synchronized: bool):
+    """The first of a replica's rows where every `step`-th of the whole batch is taken.
+
+    The rows of the replicas follow each other. Each should have `step` at least.
+    """
+    replica = others() if synchronized else None
+    if replica is None:
+        return 0
+    return -replica.replica_id_in_sync_group * tf.shape(rows)[0] % step

@@ -1,6 +1,7 @@
 from . import (
     callbacks as callbacks,
     checkpoints as checkpoints,
+    devices as devices,
     inputs as inputs,
     muon as muon,
     outcome as outcome,

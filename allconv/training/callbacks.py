@@ -33,7 +33,7 @@ def state(model: keras.Model) -> dict[str, np.ndarray]:
     Weights, dropout's random state, the optimiser's momentum and its step count. Keras'
     own names of random states count layers of the whole process; these do not.
     """
-    return {name: np.asarray(v.value) for name, v in _variables(model).items()}
+    return {name: np.asarray(v.numpy()) for name, v in _variables(model).items()}
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -169,7 +169,7 @@ class Keeper(keras.callbacks.Callback):
                 f"{len(self.history) + 1}"
             )
         scale = getattr(self.model.optimizer, "dynamic_scale", None)  # of float16
-        if scale is not None and float(scale.value) < 1:
+        if scale is not None and float(scale.numpy()) < 1:
             raise DivergedError(
                 f"no loss scale is small enough at step {batch + 1} of epoch "
                 f"{len(self.history) + 1}"

@@ -23,7 +23,7 @@ from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.results import records
 from allconv.results.evaluation import evaluate
-from allconv.training import checkpoints, precision
+from allconv.training import checkpoints, devices as several, precision
 from allconv.training.callbacks import (
     Before,
     DivergedError,
@@ -49,6 +49,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     csv: bool = False,
     progress: bool = True,
+    devices: int = 1,
 ) -> dict:
     """Train a preset to its end, from wherever an earlier call left off.
 
@@ -64,12 +65,14 @@ def train(
         csv: Whether to keep the history as `history.csv` too.
         progress: Whether to show a progress bar (a line an epoch where the output is
             no terminal).
+        devices: How many GPUs share each batch; without any, so many parts of the
+            processor. The same losses to 1e-5; see `devices.check`.
 
     Returns:
         The run's record; see `record`. Of a finished run, the one it left.
 
     Raises:
-        ValueError: If the preset or the seed cannot be followed.
+        ValueError: If the preset or the seed cannot be followed, or not on `devices`.
         RuntimeError: If the folder holds another run, another process works in it, a
             callback ended the training, which the next call goes on with, or a finished
             run has lost both its weights and its last checkpoint.
@@ -82,9 +85,11 @@ def train(
     if tf.distribute.has_strategy():
         raise RuntimeError(
             "`train` should be called outside any `tf.distribute` strategy's scope: it "
-            "builds its network and optimiser for one device. Leave the `with`."
+            "builds its network and optimiser itself. Leave the `with`, and name how "
+            "many `devices` it should have."
         )
     check_seed(seed)
+    several.check(devices, preset)
     folder = Path(folder or f"runs/{preset.name}-seed{seed}")
     done = _finished(folder, preset, seed)
     if done is not None and _has_weights(folder, done):
@@ -95,6 +100,8 @@ def train(
         if done is not None and _has_weights(folder, done):
             return done
         made_with = runtime.made_with()
+        if devices > 1:
+            made_with["devices"] = devices
         files.sweep(folder)
         runtime.set_seed(seed)
         inputs = Inputs(preset, data_dir)
@@ -118,11 +125,13 @@ def train(
         keeper.altered, keeper.changed = altered, changed
         status = "finished"
         try:
-            with keeper.listening(), keeper.bar(progress):
-                watching = (
-                    [Before(keeper), *callbacks, keeper] if callbacks else [keeper]
-                )
-                fit(model, inputs, preset, seed, len(history), watching)
+            watching = [Before(keeper), *callbacks, keeper] if callbacks else [keeper]
+            with (
+                several.spread(model, devices, lambda: compiled(preset, inputs)) as net,
+                keeper.listening(),
+                keeper.bar(progress),
+            ):
+                fit(net, inputs, preset, seed, len(history), watching, model)
         except DivergedError as error:
             status = "diverged"
             warnings.warn(f"The run diverged: {error}", stacklevel=2)
@@ -186,8 +195,12 @@ def fit(
     seed: int,
     epoch: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    single: keras.Model | None = None,
 ) -> None:
-    """Train from the end of `epoch` epochs to the last."""
+    """Train from the end of `epoch` epochs to the last.
+
+    `single` is the same model of one device, to measure by where `model` is of several.
+    """
     if epoch == preset.epochs:
         average(model, preset)
         return
@@ -208,9 +221,13 @@ def fit(
     ).map(one_hot)
     validation = {}
     if preset.validate_every:
-        held = in_order(inputs.x_test, inputs.y_test, batch_size=250)
-        validation["validation_data"] = held.map(one_hot)
-        validation["validation_freq"] = preset.validate_every
+        held = in_order(inputs.x_test, inputs.y_test, batch_size=250).map(one_hot)
+        if single in (None, model):
+            validation["validation_data"] = held
+            validation["validation_freq"] = preset.validate_every
+        else:
+            measure = several.Validation(single, held, preset.validate_every)
+            callbacks = [measure, *callbacks]
     model.fit(
         stream,
         initial_epoch=epoch,

@@ -6,6 +6,7 @@ import keras
 
 from allconv.networks import all_cnn_rows, builders
 from allconv.presets.preset import Preset
+from allconv.training.devices import LossScale
 from allconv.training.inputs import Inputs
 from allconv.training.muon import Muon
 from allconv.training.schedules import schedule
@@ -51,6 +52,8 @@ def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
         optimizer = Muon(*descent, turning, preset.muon, **averages)
     else:
         optimizer = keras.optimizers.SGD(*descent, **averages)
+    if preset.precision == "mixed_float16":
+        optimizer = LossScale(optimizer)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(

@@ -148,6 +148,8 @@ def step(batch):
         keras.Input((8, 8, 3)),
         NetworkDeconvolution2D(4, 3, synchronized=True, freeze_after=9, padding=1),
         NetworkDeconvolution2D(4, 3, synchronized=True, padding=1),
+        NetworkDeconvolution2D(4, 1, synchronized=True),  # of 9 rows it takes one,
+        ChannelDeconvolution(3, synchronized=True),  # and so does this
         keras.layers.GlobalAveragePooling2D(),
     ])
     model.compile("sgd", "mse", jit_compile=False)
