@@ -44,5 +44,6 @@ sys.meta_path.append(moved.Finder())
 def _register(keras) -> None:
     """Let `keras.models.load_model` know every layer and optimiser of this project."""
     if keras.config.backend() == "tensorflow":
-        for name in ("layers.registered", "training.muon", "training.schedules"):
+        training = ("training.loss_scale", "training.muon", "training.schedules")
+        for name in ("layers.registered", *training):
             importlib.import_module(f"allconv.{name}")

@@ -3,6 +3,7 @@ from . import (
     checkpoints as checkpoints,
     devices as devices,
     inputs as inputs,
+    loss_scale as loss_scale,
     muon as muon,
     outcome as outcome,
     precision as precision,
@@ -13,6 +14,9 @@ from . import (
 from .callbacks import (
     DivergedError as DivergedError,
     Interrupted as Interrupted,
+)
+from .loss_scale import (
+    LossScale as LossScale,
 )
 from .muon import (
     Muon as Muon,

@@ -117,21 +117,6 @@ class Validation(keras.callbacks.Callback):
         logs.update({f"val_{name}": value for name, value in measured.items()})
 
 
-class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Keras' loss scale, of which replicas agree whether a step is left out.
-
-    Keras 3.15 asks the first replica alone: an overflow on another is applied.
-    """
-
-    def check_finite(self, grads):
-        finite = super().check_finite(grads)
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return finite
-        overflown = tf.cast(tf.logical_not(finite), tf.float32)
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, overflown) == 0
-
-
 def _strategy(devices: int) -> tf.distribute.Strategy:
     names = _names(devices)
     # TensorFlow's default on processors takes one number of devices a process.

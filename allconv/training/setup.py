@@ -6,8 +6,8 @@ import keras
 
 from allconv.networks import all_cnn_rows, builders
 from allconv.presets.preset import Preset
-from allconv.training.devices import LossScale
 from allconv.training.inputs import Inputs
+from allconv.training.loss_scale import LossScale
 from allconv.training.muon import Muon
 from allconv.training.schedules import schedule
 
