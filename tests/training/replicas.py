@@ -29,6 +29,7 @@ PRESET = replace(
     epochs=2,
     validate_every=1,
     learning_rate=0.1,
+    averaging=0.9,
 )
 
 
