@@ -58,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "name",
         nargs="?",
-        help=f"cifar10, cifar100, shapes (drawn, no download); {_OWN}",
+        help="cifar10, cifar100, shapes (drawn, no download), fashion_mnist, mnist; "
+        f"{_OWN}",
     )
     sub.add_argument(
         "--clean",

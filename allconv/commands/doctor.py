@@ -63,7 +63,7 @@ def _data() -> None:
     print(f"data: in {datasets.data_folder()}")
     for name in datasets.NAMES:
         here = datasets.is_cached(name)
-        print(f"  {name:10}{'found' if here else 'not found; fetched on first use'}")
+        print(f"  {name:15}{'found' if here else 'not found; fetched on first use'}")
 
 
 def _weights() -> list[str]:

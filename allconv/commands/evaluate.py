@@ -22,7 +22,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if dataset in datasets.NAMES and dataset not in fitting:
         raise ValueError(
             f"{meta['architecture']} tells {meta['classes']} classes apart, as in "
-            f"{' and '.join(fitting) or meta['dataset']}. "
+            f"{', '.join(fitting) or meta['dataset']}. "
             f"Received: --dataset {dataset}"
         )
     result = _measured(classifier, dataset, arguments)

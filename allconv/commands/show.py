@@ -86,13 +86,13 @@ def data(arguments: argparse.Namespace) -> None:
         return
     name = arguments.name
     (x_train, y_train), (x_test, y_test) = datasets.load(name, arguments.data_dir)
-    where = datasets.data_folder(arguments.data_dir)
+    where = "code" if name == "shapes" else datasets.places(name, arguments.data_dir)[0]
     if name not in datasets.NAMES:
         names, size = datasets.class_names(name), x_train.shape[1:3]
         print(f"{name}: {len(names)} classes, images of {size[0]} x {size[1]}")
     print(f"{name}: {len(x_train)} training and {len(x_test)} test images")
     if name in datasets.NAMES:
-        print(f"  in           {'code' if name == 'shapes' else where}")
+        print(f"  in           {where}")
     print(f"  training set {datasets.fingerprint(x_train, y_train)}")
     print(f"  test set     {datasets.fingerprint(x_test, y_test)}")
 

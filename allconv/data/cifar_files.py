@@ -72,12 +72,13 @@ def load(name: str, data_dir: str | Path | None = None) -> tuple[Split, Split]:
 
 
 @checked
-def is_there(name: str, data_dir: str | Path | None = None) -> bool:
-    """Whether `load` would find files, whatever is in them, without fetching."""
+def places(name: str, data_dir: str | Path | None = None) -> list[Path]:
+    """The files and folders, whatever is in them, that `load` looks in and finds."""
     folder = data_folder(data_dir)
-    return any(path.exists() for path in _places(name, folder)) or any(
-        pickled.find(name, place) for place in (folder, _keras_folder()) if place
-    )
+    found = [path for path in _places(name, folder) if path.exists()]
+    for place in (folder, keras_folder()):
+        found += pickled.find(name, place) if place else []
+    return found
 
 
 @checked
@@ -105,7 +106,7 @@ def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
     """Read and verify what lies in the folder; None where there is nothing."""
     npz, archive, unpacked = _places(name, folder)
     if npz.exists():
-        return _verify(name, _read_npz(npz), npz)
+        return _verify(name, read_npz(npz), npz)
     if archive.exists():
         return _verify(name, cifar.read_archive(name, archive), archive)
     if unpacked.exists():
@@ -118,7 +119,7 @@ def _find(name: str, folder: Path) -> tuple[Split, Split] | None:
 
 def _find_with_keras(name: str) -> tuple[Split, Split] | None:
     """Read and verify what Keras itself has fetched; pass over what is damaged."""
-    folder = _keras_folder()
+    folder = keras_folder()
     for path in pickled.find(name, folder) if folder else ():
         try:
             return _read_pickled(name, path)
@@ -127,7 +128,7 @@ def _find_with_keras(name: str) -> tuple[Split, Split] | None:
     return None
 
 
-def _keras_folder() -> Path | None:
+def keras_folder() -> Path | None:
     """Where Keras keeps its own data sets, unless another folder is asked for."""
     default = data_folder()
     ours = not os.environ.get("ALLCONV_DATA") and default.name == "allconv"
@@ -197,7 +198,12 @@ def _fetch(name: str, folder: Path) -> tuple[Split, Split]:
     )
 
 
-def _read_npz(path: Path) -> tuple[Split, Split]:
+def read_npz(path: Path) -> tuple[Split, Split]:
+    """Read an npz of x_train, y_train, x_test and y_test, without unpickling.
+
+    Raises:
+        DataError: If it is damaged, or no such file.
+    """
     try:
         with open_file(path) as opened, zipfile.ZipFile(opened) as packed:
             size = sum(member.file_size for member in packed.infolist())

@@ -1,8 +1,9 @@
-"""Data sets as arrays: CIFAR found, fetched and verified; your own, by a path.
+"""Data sets as arrays: CIFAR and MNIST found, fetched, verified; your own, by a path.
 
 Nothing here unpickles or executes what it reads. `load("shapes")` is a data set drawn
-by code, for tests, quick notebooks and machines that reach nothing. How CIFAR is found
-and fetched: `allconv.data.cifar_files`; your own sets: `allconv.data.own`.
+by code, for tests, quick notebooks and machines that reach nothing. How the others are
+found and fetched: `allconv.data.cifar_files` and `allconv.data.mnist`; your own sets:
+`allconv.data.own`.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from allconv.core.arguments import Images, Labels, Whole, checked
 from allconv.core.checks import nearest
-from allconv.data import cifar_files, own, shapes
+from allconv.data import cifar_files, mnist, own, shapes
 from allconv.data.cifar import DataError as DataError, Split
 from allconv.data.cifar_files import (
     data_folder as data_folder,
@@ -33,18 +34,23 @@ CLASS_NAMES = {
         "trout tulip turtle wardrobe whale willow_tree wolf woman worm"
     ).split(),
     "shapes": list(shapes.SHAPES),
+    "fashion_mnist": (
+        "t_shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot"
+    ).split(),
+    "mnist": "0 1 2 3 4 5 6 7 8 9".split(),
 }
 NAMES = tuple(CLASS_NAMES)
 ON_DISK = ("imagenet",)  # too large for arrays: `streams` finds them
 TITLES = {
     **{"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "shapes": "synthetic shapes"},
-    "imagenet": "ImageNet",
+    **{"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "imagenet": "ImageNet"},
 }
 TRAINING_IMAGES = {
     **{"cifar10": 50_000, "cifar100": 50_000, "shapes": 5_000},
+    **dict.fromkeys(mnist.UNPACKED, 60_000),
     "imagenet": 1_281_167,
 }
-SIZE = 32  # height and width of all images, in pixels
+SIZE = 32  # height and width of all images in pixels, but for MNIST's
 
 # Superclass (0 to 19, alphabetical) of each of the 100 fine classes.
 # fmt: off
@@ -65,19 +71,19 @@ def load(
     """Load a data set, fetching it on first use.
 
     Args:
-        name: `"cifar10"`, `"cifar100"`, `"shapes"`, or the path of your own data set,
-            an `.npz` or a folder; see `own.load`.
+        name: `"cifar10"`, `"cifar100"`, `"shapes"`, `"fashion_mnist"`, `"mnist"`, or
+            the path of your own data set, an `.npz` or a folder; see `own.load`.
         data_dir: Folder to look in and to keep a fetched copy in; None: the variable
             `ALLCONV_DATA`, else `datasets/allconv` under the Keras home. Understood
             are `<name>.npz` (x_train, y_train, x_test, y_test) and the official
             archives, packed or unpacked: the binary one, and the pickles that Keras and
             torchvision keep, which are read without unpickling. Keras' own folder is
-            looked in too, where no other is named.
+            looked in too, where no other is named. Of MNIST: see `mnist.places`.
         coarse: For CIFAR-100: the 20 superclasses in place of the 100 classes.
 
     Returns:
         `((x_train, y_train), (x_test, y_test))`: uint8 images `(n, height, width, 3)`,
-        of 32 x 32 but for your own, and int64 labels `(n,)`.
+        of 32 x 32 but for MNIST (28 x 28) and your own, and int64 labels `(n,)`.
 
     Raises:
         ValueError: If the name is unknown, or `coarse` is asked of another set.
@@ -97,6 +103,8 @@ def load(
     if name not in NAMES:
         mine = own.load(name)
         return mine.train, mine.test
+    if name in mnist.UNPACKED:
+        return mnist.load(name, data_dir)
     train, test = cifar_files.load(name, data_dir)
     if coarse:
         train, test = (train[0], COARSE[train[1]]), (test[0], COARSE[test[1]])
@@ -140,7 +148,8 @@ def shape(name: str) -> tuple[int, int, int]:
     """
     check("name", name)
     if name in NAMES:
-        return TRAINING_IMAGES[name], SIZE, SIZE
+        side = mnist.SIDE if name in mnist.UNPACKED else SIZE
+        return TRAINING_IMAGES[name], side, side
     count, height, width, _ = own.load(name).train[0].shape
     return count, height, width
 
@@ -186,9 +195,23 @@ def is_cached(name: str, data_dir: str | Path | None = None) -> bool:
         ValueError: If the name is unknown.
     """
     check("name", name)
-    if name not in CLASS_NAMES:
-        return Path(name).expanduser().exists()
-    return name == "shapes" or cifar_files.is_there(name, data_dir)
+    return name == "shapes" or bool(places(name, data_dir))
+
+
+@checked
+def places(name: str, data_dir: str | Path | None = None) -> list[Path]:
+    """The files and folders that `load(name)` would take it from, the first one first.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    check("name", name)
+    if name not in NAMES:
+        path = Path(name).expanduser()
+        return [path] if path.exists() else []
+    if name == "shapes":
+        return []
+    return (mnist if name in mnist.UNPACKED else cifar_files).places(name, data_dir)
 
 
 @checked

@@ -4,6 +4,7 @@ from . import (
     maps as maps,
     probes as probes,
     runs as runs,
+    segments as segments,
     style as style,
     whitening as whitening,
 )

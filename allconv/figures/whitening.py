@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from allconv.core.arguments import Matrix, Whole, checked
+from allconv.core.arguments import Matrix, Positive, checked
 from allconv.figures import maps
 from allconv.figures.grid import legible
 from allconv.figures.style import in_defaults, legend
@@ -71,22 +71,85 @@ def covariances(matrices: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
 
 
 @checked
-def deconvolution_kernels(
-    matrix: Matrix, size: Whole, *, columns: Whole = 9
-) -> tuple[Figure, float]:
-    """The rows of a whitening matrix, as the filters that they are.
+@in_defaults
+def deconvolution_kernels(matrices: Mapping[str, Matrix]) -> Figure:
+    """The rows of whitening matrices that make the middle pixels, as filters.
+
+    One filter a colour channel, and of it the weights of that colour, as numbers too.
 
     Args:
-        matrix: `D`, `(size * size * channels,) * 2`, as `correlation.whitener` or a
-            layer's `running_deconv` with one block has it; 1 or 3 channels.
-        size: Width of the patches in pixels.
-        columns: Filters a row.
+        matrices: By title: `D`, `(size * size * channels,) * 2`, of patches of odd
+            size, as `correlation.whitener` or a layer's `running_deconv` with one block
+            has it; 1 or 3 channels.
 
-    Returns:
-        The figure, one filter for each value of a patch, and the limit of its scale.
+    Raises:
+        ValueError: If there is no matrix, or one is of no such patches.
     """
-    filters = np.asarray(matrix).reshape(size, size, -1, len(matrix))
-    return maps.filters(filters, columns=columns)
+    if not matrices:
+        raise ValueError("`matrices` should be one or more. Received: none")
+    found = {title: _middle(np.asarray(m)) for title, m in matrices.items()}
+    columns = max(map(len, found.values()))
+    size = (3 * columns + 0.8, 3.3 * len(found))
+    figure = Figure(figsize=size, dpi=90, layout="constrained")
+    grid = figure.subplots(len(found), columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for row, (title, kernels) in zip(grid, found.items(), strict=True):
+        limit = maps.signed_limit(kernels, 100)
+        names = ("red", "green", "blue") if len(kernels) == 3 else ("grey",)
+        for axes, name, kernel in zip(row, names, kernels, strict=False):
+            image = axes.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            for (y, x), value in np.ndenumerate(kernel):
+                colour = "white" if abs(value) > 0.6 * limit else "black"
+                text = {"ha": "center", "va": "center", "color": colour}
+                axes.text(x, y, f"{value:.2f}", fontsize=9, **text)
+            axes.set_title(f"{title}\n{name}", fontsize=9)
+        figure.colorbar(image, ax=list(row), shrink=0.8, label="weight")
+    return figure
+
+
+def _middle(matrix: np.ndarray) -> np.ndarray:
+    """Of a whitening matrix `(channels, size, size)`: see `deconvolution_kernels`."""
+    for channels in (1, 3):
+        size = round((len(matrix) / channels) ** 0.5)
+        if size % 2 and (size**2 * channels,) * 2 == matrix.shape:
+            kernels = matrix.reshape(*(size, size, channels) * 2)
+            return np.array(
+                [kernels[:, :, c, size // 2, size // 2, c] for c in range(channels)]
+            )
+    raise ValueError(
+        "`matrices` should be of square patches of odd size, of 1 or 3 channels. "
+        f"Received: one of shape {matrix.shape}"
+    )
+
+
+@checked
+@in_defaults
+def densities(values: Mapping[str, np.ndarray], *, limit: Positive = 8) -> Figure:
+    """How often values are how large, each kind divided by its standard deviation.
+
+    Args:
+        values: By label: numbers, of any shape; a label may hold measures of them.
+        limit: Standard deviations to draw, on either side.
+    """
+    figure = Figure(figsize=(6.2, 3.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_prop_cycle(color=maps.COLOURS)
+    edges = np.linspace(-limit, limit, 97)
+    drawn: dict[str, Artist] = {}
+    for i, (label, numbers) in enumerate(values.items()):
+        scaled = np.ravel(numbers - np.mean(numbers)) / np.std(numbers)
+        counts, _ = np.histogram(scaled, edges)
+        density = np.where(counts, counts / scaled.size / np.diff(edges), np.nan)
+        middles = (edges[1:] + edges[:-1]) / 2
+        style = ("-", "--", "-.", ":")[i % 4]
+        (drawn[label],) = axes.plot(middles, density, style, lw=1.8)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("value / standard deviation")
+    axes.set_ylabel("density")
+    _plain(axes, drawn)
+    return figure
 
 
 @checked
@@ -112,6 +175,54 @@ def against_time(
     left.set_ylabel("test accuracy in %")
     for axes in (left, right):
         _plain(axes, drawn)
+    return figure
+
+
+@checked
+@in_defaults
+def progress(
+    curves: Mapping[str, Mapping[str, tuple[Sequence[float], float, np.ndarray]]],
+    units: tuple[str, str],
+    *,
+    logarithmic: bool = False,
+    floors: Mapping[str, float] | None = None,
+) -> Figure:
+    """What training runs come to, against steps and against time, one column each.
+
+    Args:
+        curves: By what was measured and by label: steps, the time of one, and values
+            `(runs, steps)`, whose mean is drawn, from the least to the largest a band.
+        units: What to call steps and their time.
+        logarithmic: Of both scales.
+        floors: By what was measured: a value that none can be below, as a line.
+
+    Raises:
+        ValueError: If there are no curves.
+    """
+    if not curves:
+        raise ValueError("`curves` should be one or more. Received: none")
+    figure = Figure(figsize=(3.6 * len(curves), 6), dpi=100, layout="constrained")
+    grid = figure.subplots(2, len(curves), squeeze=False, sharey="col")
+    for column, (measure, lines) in zip(grid.T, curves.items(), strict=True):
+        drawn: dict[str, Artist] = {}
+        for i, (label, (steps, each, runs)) in enumerate(lines.items()):
+            look = {"color": maps.COLOURS[i], "ls": ("-", "--", "-.", ":")[i % 4]}
+            for axes, x in zip(column, (steps, each * np.array(steps)), strict=True):
+                low, mean, high = (f(runs, axis=0) for f in (np.min, np.mean, np.max))
+                axes.fill_between(x, low, high, alpha=0.2, color=look["color"], lw=0)
+                (drawn[label],) = axes.plot(x, mean, lw=1.8, **look)
+        for axes, unit in zip(column, units, strict=True):
+            if floors and measure in floors:
+                drawn["closed form"] = axes.axhline(floors[measure], color="0.4", lw=1)
+            if logarithmic:
+                axes.set_xscale("symlog", linthresh=1 if unit == "steps" else 0.1)
+                axes.set_yscale("log")
+                for axis in (axes.xaxis, axes.yaxis):
+                    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.set_xlabel(unit)
+            axes.set_ylabel(measure)
+        _plain(column[1], {})
+        _plain(column[0], drawn)
     return figure
 
 

@@ -9,6 +9,7 @@ from . import (
     occlusion as occlusion,
     patches as patches,
     receptive_field as receptive_field,
+    sparsity as sparsity,
     transfer as transfer,
 )
 from .evolution import (

@@ -82,6 +82,8 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
         "data.datasets.is_cached": {"name": "shapes", "data_dir": folder},
         "data.datasets.fingerprint": {"images": raw, "labels": np.arange(6)},
         "data.datasets.hold_out": {"images": raw, "labels": np.arange(6), "n": 2},
+        "data.segmentation.draw": {"n": 2, "seed": 0},
+        "data.mnist.places": {"name": "mnist", "data_dir": folder},
         "data.photo.read": {
             **{"path": folder / "photo.png", "size": 8, "channels": 3, "fit": "crop"},
             **{"background": "white"},
@@ -99,6 +101,10 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
             **{"input_shape": (32, 32, 3), "pooling": None, "classes": 10},
             **{"classifier_activation": "softmax", "model_name": "x", "dropout": 1.0},
             **{"kernel_initializer": None, "norm": "none", "norm_options": None},
+        },
+        "networks.segmentation.fcn": {
+            **{"classes": 2, "input_shape": (8, 8, 3), "widths": (1, 1, 1)},
+            **{"norm": "none", "norm_options": None, "name": "x"},
         },
         "networks.all_cnn_rows.get": {"name": "all_cnn_c"},
         "networks.all_cnn_rows.map_sizes": {"name": "all_cnn_c", "size": 32},
@@ -200,6 +206,8 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
         "saliency.similarity.class_similarity": {"maps": np.stack([maps, -maps])},
         "probes.correlation.patch_rows": {"images": x, "size": 3},
         "probes.correlation.covariance": {"rows": flat},
+        "probes.sparsity.kurtosis": {"rows": flat},
+        "probes.sparsity.hoyer": {"rows": flat},
         "probes.correlation.whitener": {
             **{"matrix": np.cov(flat.T), "epsilon": 1e-5, "iterations": 5}
         },
@@ -286,13 +294,20 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
         "figures.runs.confusion_matrix": {
             **{"confusion": np.eye(3, dtype=int), "names": list("abc")}
         },
+        "figures.segments.masks": {
+            **{"images": np.zeros((2, 4, 4, 3), np.uint8)},
+            **{"masks": {"a": np.zeros((2, 4, 4), int)}, "class_names": ["a", "b"]},
+        },
         "figures.whitening.descents": {"losses": {"a": flat[:, 0] ** 2}, "floor": 1e-9},
         "figures.whitening.covariances": {
             **{"matrices": {"a": np.cov(flat.T)}, "columns": 2}
         },
-        "figures.whitening.deconvolution_kernels": {
-            **{"matrix": np.eye(27), "size": 3, "columns": 3}
+        "figures.whitening.deconvolution_kernels": {"matrices": {"a": np.eye(27)}},
+        "figures.whitening.progress": {
+            **{"curves": {"y": {"a": ([0, 1], 0.5, np.ones((2, 2)))}}},
+            **{"units": ("steps", "s"), "logarithmic": True, "floors": {"y": 0.5}},
         },
+        "figures.whitening.densities": {"values": {"a": flat}, "limit": 3.0},
         "figures.whitening.against_time": {"curves": {"a": ([1.0], [2.0], [3.0])}},
     }
     return found
@@ -300,7 +315,7 @@ def right(folder: Path) -> dict[str, dict[str, Any]]:
 
 SLOW = (
     *("data.datasets.load", "saliency.sanity.randomisation_test"),
-    *("networks.builders.build", "data.batches.batches"),
+    *("networks.builders.build", "data.batches.batches", "networks.segmentation.fcn"),
 )
 
 

@@ -438,7 +438,7 @@ def test_nothing_stands_in_for_missing_data_unasked(tmp_path, monkeypatch):
 def test_unknown_name():
     for function in (datasets.load, datasets.is_cached):
         with pytest.raises(ValueError, match="cifar10, cifar100, shapes"):
-            function("mnist")
+            function("svhn")
 
 
 def test_real_cifar10_has_the_published_means(cifar10):
@@ -461,3 +461,14 @@ def test_an_npz_that_unpacks_to_more_than_the_data_is_refused(tmp_path, monkeypa
     np.savez_compressed(tmp_path / "cifar10.npz", x_train=np.zeros(10**6, np.uint8))
     with pytest.raises(datasets.DataError, match=r"it holds 1,000,.* bytes, 10,000"):
         datasets.load("cifar10", tmp_path)
+
+
+def test_real_fashion_mnist_has_the_published_mean():
+    if not datasets.is_cached("fashion_mnist"):
+        pytest.skip("Fashion-MNIST is not here; Debian has it: dataset-fashion-mnist")
+    (x, y), (xt, yt) = datasets.load("fashion_mnist")
+    assert (x.shape, xt.shape) == ((60_000, 28, 28, 3), (10_000, 28, 28, 3))
+    assert x[..., 0].mean() / 255 == pytest.approx(0.2860, abs=5e-5)
+    assert x[..., 2].std() / 255 == pytest.approx(0.3530, abs=5e-5)
+    assert np.bincount(y).tolist() == [6000] * 10
+    assert np.bincount(yt).tolist() == [1000] * 10

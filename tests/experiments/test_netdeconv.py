@@ -87,8 +87,9 @@ def test_figures_are_of_cifar10_or_else_of_shapes(monkeypatch):
     )
     for cached, name in ((True, "cifar10"), (False, "shapes")):
         monkeypatch.setattr(netdeconv.datasets, "is_cached", lambda _, c=cached: c)
-        found, images = netdeconv.example_images(20)
+        found, images, labels = netdeconv.example_images(20)
         assert (found, asked[-1], images.shape) == (name, name, (20, 32, 32, 3))
+        assert labels.tolist() == drawn[1][:20].tolist()
         assert abs(images.mean()) < 1e-5
     matrices = netdeconv.before_and_after(images)
     assert [len(matrix) for matrix in matrices.values()] == [27] * 3 + [288] * 3

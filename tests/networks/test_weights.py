@@ -216,8 +216,8 @@ def test_images_that_are_not_raw_and_unknown_sets_are_refused(saved, tmp_path):
     ):
         with pytest.raises(ValueError, match=f"should be raw: uint8 .*: {received}"):
             classifier.predict(wrong)
-    with pytest.raises(ValueError, match="Received: dataset='mnist'"):
-        weights.save(path, model, "strided_cnn_a", preprocessor, "mnist", {})
+    with pytest.raises(ValueError, match="Received: dataset='svhn'"):
+        weights.save(path, model, "strided_cnn_a", preprocessor, "svhn", {})
 
 
 def test_dropout_does_not_change_what_fits(saved):
@@ -242,7 +242,7 @@ KERNEL, STD = "weights/conv1/kernel", "preprocessing/std"
         (lambda a, m: m.update(classes=7), "`classes` should be 10, those of shapes"),
         (lambda a, m: m.update(classes=True), "`classes` should be an integer"),
         (lambda a, m: m.update(architecture=["a"]), "`architecture` should be a text"),
-        (lambda a, m: m.update(dataset="mnist"), "`dataset` should be one of"),
+        (lambda a, m: m.update(dataset="svhn"), "`dataset` should be one of"),
         (lambda a, m: m.update(dataset={}), "`dataset` should be a text"),
         (lambda a, m: m.update(input_shape=None), r"`input_shape` should be \(an"),
         (lambda a, m: m.update(input_shape=[32, 32]), r"`input_shape` should be \(an"),

@@ -36,7 +36,7 @@ ZFNET = {"architecture": "zfnet_32"}
         ({"name": "../tiny"}, "`name` should be a word that a folder may be called"),
         ({"architecture": "vgg"}, "`architecture` should be a network that `python"),
         ({"architecture": ["zfnet"]}, "`architecture` should be a network that"),
-        ({"dataset": "mnist"}, "`dataset` should be one of cifar10, cifar100, shapes"),
+        ({"dataset": "svhn"}, "`dataset` should be one of cifar10, cifar100, shapes"),
         ({"schedule": np.zeros(2)}, "`schedule` should be one of steps, linear"),
         ({"initializer": "nonsense"}, "`initializer` should be None, or the name"),
         ({"initializer": "identity"}, "that fills any kernel. Received: initializer="),
@@ -145,7 +145,7 @@ def test_options_of_the_norm_are_of_the_recipe_only_if_there_are_any():
 # What an example may be spoiled by; all else below is what a field may be by itself.
 SPOILED = st.sampled_from(
     [
-        *({"dataset": "mnist"}, {"initializer": "nonsense"}, {"train_size": 3}),
+        *({"dataset": "svhn"}, {"initializer": "nonsense"}, {"train_size": 3}),
         *({"learning_rate": NAN}, {"hold_out": 5000}, {"norm_options": {"x": 1}}),
     ]
 )

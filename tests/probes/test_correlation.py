@@ -172,12 +172,25 @@ def test_figures_hold_what_they_were_given(images):
     figure.savefig(io.BytesIO())
 
 
-def test_kernels_are_the_rows_of_the_matrix():
+def test_kernels_are_the_middle_rows_of_the_matrix():
     matrix = np.diag(np.arange(1, 28.0))
-    matrix[13, 0] = matrix[0, 13] = -27
-    figure, limit = whitening.deconvolution_kernels(matrix, 3)
-    assert limit == 27
-    canvas = figure.axes[0].images[0].get_array()
-    # 48 pixels a tile, 3 a row: filter 26 is at the bottom right, and blue there.
-    height, width, _ = canvas.shape
-    np.testing.assert_allclose(canvas[height - 1, width - 1], [0.5, 0.5, 1])
+    matrix[14, 2] = matrix[2, 14] = -27  # of the blue middle, at the top left
+    figure = whitening.deconvolution_kernels({"a": matrix, "b": np.eye(25)})
+    drawn = [np.array(a.images[0].get_array()) for a in figure.axes[:4] if a.images]
+    red, green, blue, grey = drawn
+    for kernel, middle in ((red, 13), (green, 14), (blue, 15)):
+        assert kernel[1, 1] == middle
+    assert blue[0, 0] == -27
+    assert np.count_nonzero(blue) == 2
+    np.testing.assert_array_equal(grey, np.eye(25)[12].reshape(5, 5))
+    assert figure.axes[0].images[0].get_clim() == (-27, 27)
+    with pytest.raises(ValueError, match=r"of odd size, of 1 or 3 channels\. Rec"):
+        whitening.deconvolution_kernels({"a": np.eye(12)})
+
+
+def test_densities_are_those_of_normal_numbers():
+    numbers = np.random.default_rng(0).normal(3, 7, 10**6)
+    (line,) = whitening.densities({"normal": numbers}, limit=2).axes[0].lines
+    x, density = line.get_data()
+    expected = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(density, expected, rtol=0.1)

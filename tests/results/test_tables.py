@@ -175,7 +175,7 @@ def test_formats():
 
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="should be one of cifar10, cifar10_augmented"):
-        tables.rows("mnist", [])
+        tables.rows("svhn", [])
     with pytest.raises(ValueError, match="text, markdown, latex, csv"):
         tables.render([], "html")
     with pytest.raises(FileNotFoundError, match="no folder"):
