@@ -12,6 +12,7 @@ from . import (
     own as own,
     places as places,
     registry as registry,
+    segmentation as segmentation,
     weights as weights,
     zfnet as zfnet,
     zfnet_rows as zfnet_rows,
@@ -57,6 +58,9 @@ from .registry import (
     NAMES as NAMES,
     NORMS as NORMS,
     family as family,
+)
+from .segmentation import (
+    fcn as fcn,
 )
 from .weights import (
     released as released,

@@ -148,7 +148,29 @@ def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:
     Raises:
         ValueError: Naming the argument, what it should be and what it is.
     """
-    norms = family(name).norms
+    one = family(name)
+    check_norm_options(name, norm, options, one.norms, one.channel_block)
+
+
+def check_norm_options(
+    name: str,
+    norm: str,
+    options: Mapping[str, object],
+    norms: tuple[str, ...] = NORMS,
+    channel_block: bool = False,
+) -> None:
+    """As `check_norm`, of a network that is in no family.
+
+    Args:
+        name: What to call it.
+        norm: Of `norms`.
+        options: Of that norm.
+        norms: Those that it may have.
+        channel_block: Whether the options may hold that.
+
+    Raises:
+        ValueError: As `check_norm`.
+    """
     if norm not in norms:
         raise ValueError(
             f"`norm` should be one of {', '.join(norms)} for {name}. "
@@ -159,7 +181,7 @@ def check_norm(name: str, norm: str, options: Mapping[str, object]) -> None:
             f"`norm_options` should be a dict. Received: norm_options={options!r}"
         )
     allowed = dict(NORM_OPTIONS[norm])
-    if not family(name).channel_block:
+    if not channel_block:
         allowed.pop("channel_block", None)
     for key, value in options.items():
         if key not in allowed:
