@@ -27,7 +27,7 @@ def show_list(arguments: argparse.Namespace) -> None:
     for title, names in (
         (TITLES["all_cnn"], all_cnn_rows.NAMES),
         (TITLES["zfnet"], zfnet_rows.NAMES),
-        (TITLES["classics"], classics_rows.NAMES),
+        (TITLES["classics"], classics_rows.NAMES + classics_rows.IMAGENET_NAMES),
         (TITLES["own"], [n for f in registry.FAMILIES if f.layers for n in f.names]),
     ):
         if not names:

@@ -38,12 +38,15 @@ from .builders import (
 )
 from .classics import (
     DPN92CIFAR as DPN92CIFAR,
+    VGG11 as VGG11,
     VGG16CIFAR as VGG16CIFAR,
+    DenseNet121 as DenseNet121,
     DenseNet121CIFAR as DenseNet121CIFAR,
     EfficientNetCIFAR as EfficientNetCIFAR,
     MobileNetV2CIFAR as MobileNetV2CIFAR,
     PNASNetACIFAR as PNASNetACIFAR,
     PreAct18CIFAR as PreAct18CIFAR,
+    ResNet18 as ResNet18,
     ResNet18CIFAR as ResNet18CIFAR,
     ResNeXt29CIFAR as ResNeXt29CIFAR,
     SENet18CIFAR as SENet18CIFAR,

@@ -1,4 +1,4 @@
-"""Keras layers of the networks of Ye et al. (2020) for 32 x 32 images: one loop.
+"""Keras layers of the networks of Ye et al. (2020): one loop over their rows.
 
 A layer is named by its row, `conv1`, `pool2` or `block3`, and by its part in a block:
 `block3_conv1` and on, `block3_expand`, `block3_depthwise` and `block3_project`,
@@ -6,8 +6,9 @@ A layer is named by its row, `conv1`, `pool2` or `block3`, and by its part in a 
 convolution. `global_pool` and `predictions` are the end.
 
 Kernels start as the authors' do, uniform within `1 / sqrt(fan in)`; biases at 0 (the
-authors' as their kernels). There is no dropout. With `"deconv"` the dense layer is one
-of `netdeconv` too; `norm_options` are of the convolutions, but for `channel_block`.
+authors' as their kernels). Dropout is VGG-11's alone. With `"deconv"` dense layers are
+those of `netdeconv` too; `norm_options` are of the convolutions, but for
+`channel_block`.
 """
 
 from collections import Counter
@@ -41,6 +42,8 @@ def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
     make = Convolutions(replace(options, norm_options=chosen), network.block)
     counts: Counter[str] = Counter()
     for row in network.rows:
+        if isinstance(row, classics_rows.Dense):
+            break
         counts[row.label] += 1
         label = f"{row.label}{counts[row.label]}"
         x = classics_blocks.LAYERS[type(row)](x, row, label, make)
@@ -48,26 +51,37 @@ def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
 
 
 def top(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
-    """The mean of the map, and a dense layer."""
-    arguments = {
-        "activation": options.classifier_activation,
-        "kernel_initializer": initializer(options.kernel_initializer),
-        "dtype": "float32",
-        "name": "predictions",
-    }
+    """The mean of the map, or dense layers on all of it, and a last dense layer."""
+    rows = classics_rows.get(options.network).rows
     channels = options.norm_options.get(CHANNELS)
     if channels:
         x = ChannelDeconvolution(channels, epsilon=1e-5, name="channels")(x)
-    x = pool_map(x, "avg")
-    if options.norm != "deconv" or channels:
-        return layers.Dense(options.classes, **arguments)(x)
+    dense = [row for row in rows if isinstance(row, classics_rows.Dense)]
+    x = layers.Flatten(name="flatten")(x) if dense else pool_map(x, "avg")
+    for i, row in enumerate(dense, 1):
+        x = _dense(row.units, options, activation="relu", name=f"dense{i}")(x)
+        if options.dropout:
+            x = layers.Dropout(0.5 * options.dropout, name=f"dropout{i}")(x)
+    activation = options.classifier_activation
+    name = "predictions"
+    return _dense(
+        options.classes, options, activation=activation, name=name, dtype="float32"
+    )(x)
+
+
+def _dense(units: int, options: Options, **arguments) -> keras.layers.Layer:
+    """A dense layer, whitened where that is the norm and channels are not already."""
+    arguments["kernel_initializer"] = initializer(options.kernel_initializer)
+    if options.norm != "deconv" or options.norm_options.get(CHANNELS):
+        return layers.Dense(units, **arguments)
     block = classics_rows.get(options.network).dense_block
-    return NetworkDeconvolutionDense(options.classes, block=block, **arguments)(x)
+    return NetworkDeconvolutionDense(units, block=block, **arguments)
 
 
 def _builder(network: str) -> Builder:
     title = classics_rows.get(network).builder
-    return builder(network, title, f"`{network}` (Ye et al., 2020, Table 1)")
+    table = 2 if network in classics_rows.IMAGENET else 1
+    return builder(network, title, f"`{network}` (Ye et al., 2020, Table {table})")
 
 
 VGG16CIFAR = _builder("vgg16_cifar")
@@ -80,3 +94,6 @@ DPN92CIFAR = _builder("dpn92_cifar")
 PNASNetACIFAR = _builder("pnasnet_a_cifar")
 SENet18CIFAR = _builder("senet18_cifar")
 EfficientNetCIFAR = _builder("efficientnet_cifar")
+VGG11 = _builder("vgg11")
+ResNet18 = _builder("resnet18")
+DenseNet121 = _builder("densenet121")

@@ -12,11 +12,13 @@ from allconv.networks import classics_rows
 def conv(x, row, label, make):
     weigh = make.weigh if row.bare else make.convolve
     settings = {"iterations": row.iterations, "freeze_after": row.freeze_after}
-    return weigh(x, label, row.filters, row.kernel, **settings)
+    return weigh(x, label, row.filters, row.kernel, row.stride, **settings)
 
 
 def pool(x, row, label, make):
-    return layers.MaxPooling2D(2, name=label)(x)
+    if row.kernel > 2:  # of rectified values, of which 0 is the least
+        x = layers.ZeroPadding2D(row.kernel // 2, name=f"{label}_pad")(x)
+    return layers.MaxPooling2D(row.kernel, 2, name=label)(x)
 
 
 def residual(x, row, label, make):

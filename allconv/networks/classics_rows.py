@@ -1,8 +1,9 @@
-"""The ten networks of 'Network Deconvolution' for 32 x 32 images, as tables of rows.
+"""The networks of 'Network Deconvolution', as tables of rows.
 
-On them Ye et al. (ICLR 2020, Table 1) compare batch normalisation with layers of their
-own; row by row as in their code (github.com/yechengxi/deconvolution; the nets are those
-of kuangliu/pytorch-cifar). `classics` builds them.
+On ten for 32 x 32 images and three for ImageNet, Ye et al. (ICLR 2020, Tables 1 and 2)
+compare batch normalisation with layers of their own. They are as in the authors' code
+(github.com/yechengxi/deconvolution), row by row: the small nets are those of
+kuangliu/pytorch-cifar, the large ones torchvision's. `classics` builds them.
 
 What the authors set layer by layer is kept: most first layers iterate longer and freeze
 their statistics; the depthwise and the projecting convolutions of MobileNetV2 take one
@@ -39,14 +40,24 @@ class Conv:
     iterations: int = 5
     freeze_after: int | None = None
     bare: bool = False
+    stride: int = 1
     label = "conv"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Max-pooling, 2x2 with stride 2."""
+    """Max-pooling with stride 2; of 3x3 pixels, it is padded on all sides."""
 
+    kernel: int = 2
     label = "pool"
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense layer on the whole map, its rectifier and dropout 0.5."""
+
+    units: int
+    label = "dense"
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ class Cell:
 Row = (
     Conv
     | Pool
+    | Dense
     | Residual
     | PreActivated
     | Inverted
@@ -305,6 +317,35 @@ NETWORKS = {
 }
 NAMES = tuple(NETWORKS)
 
+# Table 2: torchvision's networks. Dense layers whiten 64 features together.
+IMAGENET = {
+    "vgg11": Network(
+        (
+            *(Conv(64, 3, 15, 100), Pool(), Conv(128), Pool()),
+            *(Conv(256), Conv(256), Pool()),
+            *(Conv(512), Conv(512), Pool(), Conv(512), Conv(512), Pool()),
+            *(Dense(4096), Dense(4096)),
+        ),
+        "VGG11",
+        "vgg11",
+        dense_block=64,
+    ),
+    "resnet18": Network(
+        (Conv(64, 7, 15, 100, stride=2), Pool(3), *_stages(Residual, *_BASIC)),
+        "ResNet18",
+        "resnet18",
+        dense_block=64,
+    ),
+    "densenet121": Network(
+        (Conv(64, 7, 15, 100, stride=2), Pool(3), *_dense(32, 6, 12, 24, 16)),
+        "DenseNet121",
+        "densenet121",
+        dense_block=64,
+        rectified=True,
+    ),
+}
+IMAGENET_NAMES = tuple(IMAGENET)
+
 
 @checked
 def get(name: str) -> Network:
@@ -313,10 +354,16 @@ def get(name: str) -> Network:
     Raises:
         ValueError: If there is none.
     """
-    check_choice("name", name, NAMES)
-    return NETWORKS[name]
+    check_choice("name", name, (*NAMES, *IMAGENET_NAMES))
+    return NETWORKS[name] if name in NETWORKS else IMAGENET[name]
 
 
 def smallest_input(name: str) -> int:
-    """The least input width, in pixels: pooling halves it, and strides are padded."""
-    return 2 ** sum(isinstance(row, Pool | Transition) for row in get(name).rows)
+    """The least input width, in pixels: pooling halves it.
+
+    So does a first convolution's stride; those of blocks leave a pixel at least.
+    """
+    return 2 ** sum(
+        isinstance(row, Pool | Transition) or (isinstance(row, Conv) and row.stride > 1)
+        for row in get(name).rows
+    )

@@ -6,7 +6,7 @@ Needs no TensorFlow: the layers are imported when a network is built.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from allconv.core.arguments import checked
@@ -96,7 +96,18 @@ CLASSICS = Family(
     classes=lambda name: 10,
     channel_block=True,
 )
-FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS)
+_VGG = ("vgg11",)  # dense layers on the whole map
+IMAGENET = Family(
+    module="classics",
+    names=tuple(n for n in classics_rows.IMAGENET_NAMES if n not in _VGG),
+    norms=NORMS,
+    norm="batch",
+    input_size=lambda name: 224,
+    smallest_input=classics_rows.smallest_input,
+    classes=lambda name: 1000,
+)
+IMAGENET_DENSE = replace(IMAGENET, names=_VGG, sizes_change=False)
+FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS, IMAGENET, IMAGENET_DENSE)
 NAMES: tuple[str, ...] = tuple(name for family in FAMILIES for name in family.names)
 
 # What `norm_options` may hold, with its type and bounds: arguments of

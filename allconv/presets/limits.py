@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allconv.data import datasets
+from allconv.data import datasets, streams
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.preprocessing import KINDS
 from allconv.networks import registry
@@ -90,6 +90,10 @@ def check_fields(preset: Preset) -> None:
         value = getattr(preset, name)
         if not _is_number(value) or not lowest <= value <= highest:
             raise _refusal(preset, name, f"a number from {lowest} to {highest:g}")
+    for name in ("image_size", "steps_per_epoch"):
+        value = getattr(preset, name)
+        if value is not None and (type(value) is not int or not 1 <= value <= 10**6):
+            raise _refusal(preset, name, f"None, or an integer from 1 to {10**6}")
     for name in ("nesterov", "jit_compile"):
         if type(getattr(preset, name)) is not bool:
             raise _refusal(preset, name, "true or false")
@@ -104,8 +108,24 @@ def check_fields(preset: Preset) -> None:
 
 
 def check_images(preset: Preset) -> None:
-    """Refuse to train on images that there are not."""
-    images, height, width = datasets.shape(preset.dataset)
+    """Refuse to train on images that there are not, or not as the recipe says."""
+    crops = AUGMENTATIONS[preset.augmentation].crop != "centre"
+    if preset.image_size is None:
+        if preset.dataset in datasets.ON_DISK:
+            raise _refusal(preset, "image_size", f"set for {preset.dataset}", "dataset")
+        if crops or preset.preprocessing == "mean_pixel":
+            name = "augmentation" if crops else "preprocessing"
+            raise _refusal(preset, name, "another where image_size is None")
+    else:
+        if preset.preprocessing not in ("mean_std", "mean_pixel"):
+            what = "mean_std or mean_pixel, with image_size"
+            raise _refusal(preset, "preprocessing", what)
+        if not crops and preset.augmentation not in ("none", "flip"):
+            what = "none, flip or one of crops, with image_size"
+            raise _refusal(preset, "augmentation", what)
+        if preset.windows:
+            raise _refusal(preset, "windows", "empty, with image_size")
+    images, height, width = _shape(preset)
     if preset.preprocessing == "gcn_zca" and height * width > LARGEST_WHITENED**2:
         what = f"mean_std for images of {height} x {width}: a covariance would not fit"
         raise _refusal(preset, "preprocessing", what)
@@ -132,7 +152,7 @@ def check_network(preset: Preset) -> None:
     """Refuse what the family of the network cannot bear."""
     name, family = preset.architecture, registry.family(preset.architecture)
     registry.check_norm(name, preset.norm, preset.norm_options)
-    size = min(datasets.shape(preset.dataset)[1:])
+    size = min(_shape(preset)[1:])
     smallest = family.smallest_input(name)
     if smallest > size:
         raise _refusal(
@@ -178,6 +198,15 @@ def check_network(preset: Preset) -> None:
             "norm",
             "momentum",
         )
+
+
+def _shape(preset: Preset) -> tuple[int, int, int]:
+    """Number of training images, height and width of what a network is given."""
+    size = preset.image_size
+    if size is None:
+        return datasets.shape(preset.dataset)
+    # Of records the number is known when they have been read.
+    return streams.count(preset.dataset) or 2**31 - 1, size, size
 
 
 def _refusal(preset: Preset, name: str, words: str, *others: str) -> ValueError:

@@ -15,9 +15,10 @@ class Preset:
     Attributes:
         name: What the command line, records and tables call it.
         architecture: One of `registry.NAMES`.
-        dataset: One of `datasets.NAMES`.
-        preprocessing: `"gcn_zca"` (the paper's) or `"mean_std"`.
-        augmentation: One of `AUGMENTATIONS`.
+        dataset: One of `datasets.NAMES`, `"imagenet"`, or a path.
+        preprocessing: `"gcn_zca"` (the paper's), `"mean_std"`, or with `image_size`
+            also `"mean_pixel"`.
+        augmentation: One of `AUGMENTATIONS`; with `image_size` those of crops.
         windows: `(epoch, size)` pairs, the first of epoch 0: from that epoch on, train
             on the middle `size` x `size` pixels of each (shifted) image; empty: on all.
         epochs: Passes over the training images.
@@ -62,6 +63,13 @@ class Preset:
             count for one recipe. Whether it moves the error is what
             `experiments/precision.py` measures; that has not been run yet.
         jit_compile: Whether XLA compiles the training step.
+        image_size: Pixels of a square that is cut from each image, which is read from
+            the disk as it is needed: see `data.streams`. None: all images are of one
+            size, and held in memory.
+        steps_per_epoch: Steps that count for an epoch: state is kept, milestones are
+            counted and the error is measured by them, whatever the images are; None:
+            those of a pass over the training images.
+        description: What to expect of it, for people; no part of the recipe.
     """
 
     name: str
@@ -93,16 +101,27 @@ class Preset:
     precision: str = "float32"
     jit_compile: bool = False
     norm_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    image_size: int | None = None
+    steps_per_epoch: int | None = None
+    description: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON would give them back, `norm_options` only if not empty.
+        """The fields as JSON would give them back; those of `LATER` only if set.
 
         Records from before there were any are thus of the same recipe.
         """
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        if options := values.pop("norm_options"):
-            values["norm_options"] = dict(options)
+        del values["description"]
+        for name in LATER:
+            if not values[name]:
+                del values[name]
+        if "norm_options" in values:
+            values["norm_options"] = dict(values["norm_options"])
         return json.loads(json.dumps(values))
+
+
+LATER = ("norm_options", "image_size", "steps_per_epoch")
+"""Fields that the first records lack; their defaults are empty."""
 
 
 @checked
@@ -112,7 +131,7 @@ def complete(stored: Mapping[str, Any]) -> dict[str, Any]:
     One that this version lacks stays, so that the recipe equals none of this version.
     """
     filled = Preset("", "").as_dict() | dict(stored)
-    return {k: v for k, v in filled.items() if k != "norm_options" or v}
+    return {k: v for k, v in filled.items() if k not in LATER or v}
 
 
 def recipe_of(stored: Mapping[str, Any]) -> dict[str, Any]:

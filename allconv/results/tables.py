@@ -30,7 +30,7 @@ BRIEF = ("network", "recipe", "epochs", "paper error %", "our error %", "n")
 """What fits the width of a page."""
 
 # Networks of the other papers' tables: no rows of these; your own ones are.
-OTHERS = (*zfnet_rows.NAMES, *classics_rows.NAMES)
+OTHERS = (*zfnet_rows.NAMES, *classics_rows.NAMES, *classics_rows.IMAGENET_NAMES)
 
 # name -> (title, data set, whether augmented, published errors by network)
 TABLES = {

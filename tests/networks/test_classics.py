@@ -89,6 +89,35 @@ def test_every_row_of_table_1_has_its_network():
     assert {x for x, _ in found} == set(paper.WHITENING_MILLIONS)
 
 
+# Of torchvision's documentation; VGG-11's without the biases of convolutions, which
+# batch normalisation takes away again, and without its dense layers.
+TORCHVISION = {"vgg11": 132_868_840 - 2752 - 123_642_856}
+TORCHVISION |= {"resnet18": 11_689_512, "densenet121": 7_978_856}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_networks_for_imagenet_are_torchvisions(name):
+    shape, dense = (224, 224, 3), name == "vgg11"
+    model = classics.build(name, include_top=not dense, input_shape=shape)
+    assert count(model.trainable_variables) == TORCHVISION[name]
+    maps = [layer.output for layer in model.layers if len(layer.output.shape) == 4]
+    assert maps[-1].shape[1:3] == (7, 7)
+    assert set(classics_rows.IMAGENET) == set(TORCHVISION)
+
+
+def test_vgg_11_ends_in_dense_layers_which_are_whitened_with_the_rest():
+    for norm in ("batch", "deconv"):
+        model = classics.VGG11(norm=norm, input_shape=(32, 32, 3), classes=10)
+        kind = NetworkDeconvolutionDense if norm == "deconv" else keras.layers.Dense
+        found = layers_of(model, kind)
+        assert [layer.units for layer in found] == [4096, 4096, 10]
+        rates = [layer.rate for layer in layers_of(model, keras.layers.Dropout)]
+        assert rates == [0.5, 0.5]
+    assert {layer.block for layer in found} == {64}
+    assert model.get_layer("conv1").iterations == 15
+    assert model.get_layer("conv2").iterations == 5
+
+
 def test_100_classes():
     model = classics.VGG16CIFAR(classes=100)
     assert model.output.shape == (None, 100)
@@ -117,8 +146,20 @@ def vgg16(model, x):
     return x
 
 
+def resnet18_imagenet(model, x):
+    layer = model.get_layer("conv1")
+    x = tf.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)])
+    x = tf.nn.relu(tf.nn.conv2d(x, layer.kernel, 2, "VALID") + layer.bias)
+    edge = [(0, 0), (1, 1), (1, 1), (0, 0)]
+    x = tf.nn.max_pool2d(tf.pad(x, edge, constant_values=-1e9), 3, 2, "VALID")
+    return blocks(model, x)
+
+
 def resnet18(model, x):
-    x = weigh(model, x, "conv1")
+    return blocks(model, weigh(model, x, "conv1"))
+
+
+def blocks(model, x):
     for block in range(1, 9):
         stride = 2 if block in (3, 5, 7) else 1
         y = weigh(model, x, f"block{block}_conv1", stride)
@@ -148,6 +189,7 @@ def mobilenet_v2(model, x):
         ("vgg16_cifar", vgg16, (32, 33, 3), (1, 1, 512)),
         ("resnet18_cifar", resnet18, (16, 11, 3), (2, 2, 512)),
         ("mobilenet_v2_cifar", mobilenet_v2, (16, 11, 3), (2, 2, 1280)),
+        ("resnet18", resnet18_imagenet, (33, 40, 3), (2, 2, 512)),
     ],
 )
 def test_forward_pass_is_the_layer_list(name, reference, shape, last):

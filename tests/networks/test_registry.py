@@ -28,11 +28,12 @@ BUILDERS = {
     **{"zfnet_32": zfnet.ZFNet32, "alexnet_32": zfnet.AlexNet32},
     **{
         name: getattr(classics, classics_rows.get(name).builder)
-        for name in classics_rows.NAMES
+        for name in classics_rows.NAMES + classics_rows.IMAGENET_NAMES
     },
 }
 # Seconds to build: their blocks are tried in small networks.
 SLOW = ("large_all_cnn", "dpn92_cifar", "densenet121_cifar", "efficientnet_cifar")
+SLOW += classics_rows.IMAGENET_NAMES
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -49,7 +50,7 @@ def test_a_builder_shows_every_argument_and_describes_it(name):
         "name": name,
         "dropout": 1.0,
         "kernel_initializer": None,
-        "norm": "batch" if name in registry.CLASSICS.names else "none",
+        "norm": registry.family(name).norm,
         "norm_options": None,
     }
     assert all(one.kind is one.POSITIONAL_OR_KEYWORD for one in found.values())
