@@ -13,7 +13,7 @@ from pathlib import Path
 
 from allconv.core import files
 from allconv.results import tables
-from experiments import RECORDS, fast, netdeconv, peers, table3
+from experiments import RECORDS, fast, imagenet, netdeconv, peers, table3
 from tools import matrix
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +32,10 @@ TABLES = {
     "whitening_20": netdeconv.twenty,
     "versions": lambda _: matrix.table(matrix.read()),
     "peers": peers.kept,
+    "imagenet_all_cnn": imagenet.all_cnn,
+    "imagenet_table_2": imagenet.ensembles,
+    "imagenet_table_3": imagenet.zfnet,
+    "imagenet_netdeconv": imagenet.netdeconv,
 }
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

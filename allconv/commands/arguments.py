@@ -58,8 +58,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "name",
         nargs="?",
-        help="cifar10, cifar100, shapes (drawn, no download), fashion_mnist, mnist; "
-        f"{_OWN}",
+        help="cifar10, cifar100, shapes (drawn, no download), fashion_mnist, mnist, "
+        f"imagenet; {_OWN}",
+    )
+    sub.add_argument(
+        "--on-disk",
+        action="store_true",
+        help="look at each file of a folder, as a recipe with an image_size does once",
     )
     sub.add_argument(
         "--clean",
@@ -144,6 +149,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="say also the error of the mean over each image and its mirror image",
     )
+    sub.add_argument(
+        "--ten-crops",
+        action="store_true",
+        help="of images on the disk, say also the error of the mean over ten crops",
+    )
     _data_dir(sub)
 
     sub = command(
@@ -166,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
         "show.table", "table", "Print a table of the paper with our errors beside."
     )
     sub.add_argument(
-        "name", help="cifar10, cifar10_augmented, cifar100, or your own data set"
+        "name", help="cifar10, cifar10_augmented, cifar100, imagenet, or your own set"
     )
     sub.add_argument("--records", metavar="DIR", help="default: the released ones")
     sub.add_argument("--style", default="text", help="text, markdown, latex or csv")

@@ -18,6 +18,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     meta = classifier.meta
     dataset = arguments.dataset or meta["dataset"]
     datasets.check("--dataset", dataset)
+    if "image_size" in meta:
+        return _on_disk(classifier, dataset, arguments)
     fitting = [n for n, c in datasets.CLASS_NAMES.items() if len(c) == meta["classes"]]
     if dataset in datasets.NAMES and dataset not in fitting:
         raise ValueError(
@@ -29,6 +31,34 @@ def evaluate(arguments: argparse.Namespace) -> int:
     names = datasets.class_names(dataset)
     for name, error in zip(names, result.per_class, strict=True):
         print(f"  {name:16}{error:6.1f} %")
+    return 0
+
+
+def _on_disk(classifier, dataset: str, arguments: argparse.Namespace) -> int:
+    """Measure a network on images that are read as they are needed."""
+    from allconv.data import streams
+    from allconv.training import streamed
+
+    meta, images = classifier.meta, streams.load(dataset, arguments.data_dir)
+    if list(images.class_names) != meta["class_names"]:
+        raise ValueError(
+            f"{dataset} should have the classes of the network, by name and in order: "
+            f"{', '.join(meta['class_names'][:3])}, ... "
+            f"Received: {', '.join(images.class_names[:3])}, ..."
+        )
+    given = (classifier.model, images.test, meta["image_size"], classifier.preprocessor)
+    one = streamed.centre_crops(*given)
+    known = f"; recorded: {meta['error']:.2f} %" if "error" in meta else ""
+    print(
+        f"{meta['architecture']} on {dataset}: error {one.error:.2f} % ({one.wrong} of "
+        f"{one.n}{known}), with five guesses {one.top5_error:.2f} %"
+    )
+    if arguments.ten_crops:
+        ten = streamed.ten_crops(*given)
+        print(
+            f"  of ten crops: error {ten.error:.2f} %, with five guesses "
+            f"{ten.top5_error:.2f} %"
+        )
     return 0
 
 

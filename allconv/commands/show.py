@@ -62,6 +62,8 @@ def _show_presets(released: set[str]) -> None:
             mark = "  released" if preset.name in released else ""
             line = f"  {preset.name:{width - 2}}{preset.epochs:>6}{summary!s:>15}"
             print(f"{line}{minutes:>9}{mark}".rstrip())
+            if preset.description:
+                print(textwrap.indent(textwrap.fill(preset.description, 80), " " * 6))
 
 
 def _group(preset: Preset) -> tuple[str, str]:
@@ -80,11 +82,15 @@ def data(arguments: argparse.Namespace) -> None:
         _clean(arguments)
     elif arguments.name is None:
         raise ValueError(
-            f"Name a data set, one of {', '.join(datasets.NAMES)}, or say --clean."
+            "Name a data set, one of "
+            f"{', '.join((*datasets.NAMES, *datasets.ON_DISK))}, or say --clean."
         )
     if arguments.name is None:
         return
     name = arguments.name
+    if arguments.on_disk or name in datasets.ON_DISK:
+        _on_disk(name, arguments.data_dir)
+        return
     (x_train, y_train), (x_test, y_test) = datasets.load(name, arguments.data_dir)
     where = "code" if name == "shapes" else datasets.places(name, arguments.data_dir)[0]
     if name not in datasets.NAMES:
@@ -95,6 +101,21 @@ def data(arguments: argparse.Namespace) -> None:
         print(f"  in           {where}")
     print(f"  training set {datasets.fingerprint(x_train, y_train)}")
     print(f"  test set     {datasets.fingerprint(x_test, y_test)}")
+
+
+def _on_disk(name: str, data_dir: str | None) -> None:
+    """Look at every file of a data set that is not loaded, and say what there is."""
+    from allconv.data import streams
+
+    images = streams.load(name, data_dir)
+    counts = f"{len(images.train):,} training and {len(images.test):,} test images"
+    print(f"{name}: {len(images.class_names)} classes, {counts}, all of them decoded")
+    others = images.train.others() + images.test.others()
+    if others:
+        rest = ", ..." if len(others) > 3 else ""
+        print(f"  {len(others)} by Pillow: {', '.join(others[:3])}{rest}")
+    print(f"  training set {images.train.fingerprint()}")
+    print(f"  test set     {images.test.fingerprint()}")
 
 
 def _clean(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from allconv.core.annotations import Span
 from allconv.core.arguments import Seed, checked
 
-SIDES = (72, 88, 104, 120)  # of the drawn files, in pixels
+FILES, SIDES = 2000, (72, 88, 104, 120)  # drawn to train on; their sides in pixels
 
 # Where (u, v), with the figure's radius as unit, lies inside the figure.
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -75,7 +75,7 @@ def draw(
 
 
 @checked
-def folder(path: Path, train: int = 2000, test: int = 400) -> Path:
+def folder(path: Path, train: int = FILES, test: int = FILES // 5) -> Path:
     """Class folders of drawn JPEG files of four sizes; drawn where there are none.
 
     Args:

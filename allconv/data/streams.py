@@ -78,7 +78,9 @@ def load(name: str, data_dir: str | Path | None = None) -> Images:
 @checked
 def count(name: str) -> int | None:
     """The number of training images, if it is known without reading a file."""
-    if name in datasets.TRAINING_IMAGES:
+    if name == "shapes":
+        return shapes.FILES
+    if name in datasets.ON_DISK:
         return datasets.TRAINING_IMAGES[name]
     root = _root(name, None)
     return len(folders.find(root).train[0]) if tfrecords.find(root) is None else None

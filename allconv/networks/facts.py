@@ -32,6 +32,7 @@ class Facts(TypedDict):
     input_shape: tuple[Side, Side, Side]
     preprocessing: str
     class_names: NotRequired[list[str]]
+    image_size: NotRequired[Side]  # of images that are read from the disk
     preset: NotRequired[str]
     seed: NotRequired[Seed]
     error: NotRequired[Percent]
@@ -101,6 +102,8 @@ def check_constants(arrays: dict[str, np.ndarray], meta: dict) -> None:
     wanted: dict[str, tuple[int, ...]] = {"mean": (n,), "matrix": (n, n)}
     if meta["preprocessing"] == "mean_std":
         wanted = {"mean": (channels,), "std": (channels,)}
+    elif meta["preprocessing"] == "mean_pixel":
+        wanted = {"mean": tuple(meta["input_shape"])}
     elif "half" in arrays:
         wanted = {"mean": (n,), "half": (n * (n + 1) // 2,)}
     for name, shape in wanted.items():

@@ -1,5 +1,6 @@
 from . import (
     catalogue as catalogue,
+    imagenet as imagenet,
     limits as limits,
     preset as preset,
     preset_file as preset_file,

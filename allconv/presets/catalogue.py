@@ -9,6 +9,7 @@ from allconv.core.arguments import checked
 from allconv.core.checks import nearest
 from allconv.networks import all_cnn_rows, classics_rows
 from allconv.networks.registry import NORMS
+from allconv.presets import imagenet
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset
 
@@ -259,6 +260,7 @@ _ROWS = (
         milestones=(),
         initializer="he_normal",
     ),
+    *imagenet.ROWS,
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}

@@ -117,6 +117,9 @@ def check_images(preset: Preset) -> None:
             name = "augmentation" if crops else "preprocessing"
             raise _refusal(preset, name, "another where image_size is None")
     else:
+        if preset.dataset in datasets.NAMES and preset.dataset != "shapes":
+            what = "imagenet, shapes or a folder, with image_size"
+            raise _refusal(preset, "dataset", what)
         if preset.preprocessing not in ("mean_std", "mean_pixel"):
             what = "mean_std or mean_pixel, with image_size"
             raise _refusal(preset, "preprocessing", what)

@@ -89,15 +89,15 @@ def _run(record: dict) -> str:
         figure = runs.learning_curves(curves, ylabel="accuracy in %")
         pictures = _svg(figure, f"Accuracy over epochs of {label}", "curve")
     names = datasets.CLASS_NAMES.get(record["preset"]["dataset"], ())
-    if len(names) != len(record["confusion"]):
-        names = [str(i) for i in range(len(record["confusion"]))]
+    if len(names) != len(record["per_class"]):
+        names = [str(i) for i in range(len(record["per_class"]))]
     if len(names) <= 20:  # with more, no number in the matrix can be read
         figure = runs.confusion_matrix(record["confusion"], names)
         pictures += _svg(figure, f"Confusion matrix of {label}, in %", "confusion")
     else:
         pictures += (
             f"<p>A confusion matrix of {len(names)} classes cannot be read at this "
-            "size; the run's record has it.</p>"
+            "size; the run's record has it, of 100 classes at most.</p>"
         )
     return (
         f'<details class="run"><summary>{html.escape(label)}: error '

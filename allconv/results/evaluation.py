@@ -1,11 +1,11 @@
 """Error of a classifier: overall, per class, and who is taken for whom."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allconv.core.arguments import Batch, Matrix, Whole, checked
+from allconv.core.arguments import Batch, Matrix, Whole, checked, fits, shown
 
 if TYPE_CHECKING:
     import keras
@@ -20,11 +20,13 @@ class Evaluation:
         loss: Mean cross-entropy, nats.
         calibration_error: Expected calibration error over 15 equal bins of the
             largest probability, from 0 to 1 (Guo et al., 2017).
+        wrong_in_five: Images whose class is not among the five largest scores.
     """
 
     confusion: np.ndarray
     loss: float
     calibration_error: float
+    wrong_in_five: int = 0
 
     @property
     def n(self) -> int:
@@ -40,6 +42,11 @@ class Evaluation:
         return 100 * self.wrong / self.n
 
     @property
+    def top5_error(self) -> float:
+        """Error in % where five guesses are allowed."""
+        return 100 * self.wrong_in_five / self.n
+
+    @property
     def per_class(self) -> list[float]:
         """Error of each true class, in %; nan where a class has no image."""
         totals = self.confusion.sum(axis=1)
@@ -49,14 +56,15 @@ class Evaluation:
 
 @checked
 def evaluate(
-    model: "keras.Model", inputs: Batch, labels: Batch, batch_size: Whole = 250
+    model: "keras.Model", inputs: Any, labels: Batch, batch_size: Whole = 250
 ) -> Evaluation:
     """Run a classifier over preprocessed images.
 
     Args:
         model: Gives logits or probabilities `(n, classes)`; of two classes also one
             column, of the second: a sigmoid or its logit.
-        inputs: What the model takes, `(n, height, width, channels)`, preprocessed.
+        inputs: What the model takes, `(n, height, width, channels)`, preprocessed; or
+            a `tf.data.Dataset` of batches of it, in the labels' order.
         labels: Integer labels `(n,)`.
         batch_size: Images a step; bounds the memory.
 
@@ -68,18 +76,24 @@ def evaluate(
             has several outputs, weights or values that are not finite, or sigmoids
             that are classes of their own.
     """
-    if len(inputs) != len(labels) or not len(labels):
+    import tensorflow as tf
+
+    on_disk = isinstance(inputs, tf.data.Dataset)
+    if not on_disk and not fits(inputs, Batch):
+        raise ValueError(
+            "`inputs` should be an array or a Dataset of batches. "
+            f"Received: inputs={shown(inputs)}"
+        )
+    if not len(labels) or (not on_disk and len(inputs) != len(labels)):
         raise ValueError(
             "`inputs` and `labels` should be as many, one at least. "
             f"Received: {len(inputs)} images, {len(labels)} labels"
         )
-    import tensorflow as tf
-
     from allconv.data.batches import in_order
     from allconv.saliency.neurons import final
     from allconv.saliency.soundness import check_finite
 
-    batches = in_order(inputs, batch_size=batch_size)
+    batches = inputs if on_disk else in_order(inputs, batch_size=batch_size)
     outputs = model.predict(batches, verbose=0)
     if not isinstance(outputs, np.ndarray):
         raise ValueError(
@@ -142,7 +156,13 @@ def score(
     chosen = probabilities[np.arange(len(labels)), labels]
     loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
     right = predicted == labels
-    return Evaluation(confusion, loss, _calibration_error(probabilities, right))
+    # Ties are broken by the class's number, as in `argmax`.
+    own = outputs[np.arange(len(labels)), labels][:, None]
+    before = (outputs > own).sum(1)
+    before += ((outputs == own) & (np.arange(classes) < labels[:, None])).sum(1)
+    missed = int((before >= 5).sum())
+    error = _calibration_error(probabilities, right)
+    return Evaluation(confusion, loss, error, missed)
 
 
 def _two_classes(outputs: np.ndarray, from_logits: bool | None) -> np.ndarray:

@@ -6,6 +6,8 @@ tables print them with a question mark.
 
 from dataclasses import dataclass, replace
 
+from allconv.presets import imagenet
+
 ALL_CNN = "Springenberg et al. 2015"
 ZFNET = "Zeiler & Fergus 2014"
 NETDECONV = "Ye et al. 2020"
@@ -118,6 +120,55 @@ ABLATION = {
         "zfnet, wide 3-5, dense 8192": (10.0, 38.3, 16.9),
     }.items()
 }
+
+# ImageNet 2012, error in %: All-CNN-B and the network that it is compared with, one
+# centre crop; validation images, top-1.
+IMAGENET = _numbers(
+    f"{ALL_CNN}, section 3.4", {"all_cnn_b_imagenet": 41.2, "Krizhevsky et al.": 40.7}
+)
+
+# ImageNet 2012, error in %: validation top-1 and top-5, test top-5.
+ZFNET_TABLE_2 = {
+    net: _numbers(
+        f"{ZFNET}, Table 2",
+        dict(zip(("top1", "top5", "test5"), row, strict=False)),
+    )
+    for net, row in {
+        "Krizhevsky et al., 1 net": (40.7, 18.2),
+        "Krizhevsky et al., 5 nets": (38.1, 16.4, 16.4),
+        "alexnet": (40.5, 18.1),
+        "zfnet": (38.4, 16.5),
+        "zfnet, 5 nets": (36.7, 15.3, 15.3),
+        "zfnet_wide": (37.5, 16.0, 16.1),
+        "zfnet and zfnet_wide, 6 nets": (36.0, 14.7, 14.8),
+    }.items()
+}
+
+# Accuracy in %, ImageNet 2012 after 90 epochs: validation top-1 and top-5, by network
+# and norm.
+NETDECONV_TABLE_2 = {
+    key: _numbers(f"{NETDECONV}, Table 2", {"top1": top1, "top5": top5})
+    for key, (top1, top5) in {
+        ("vgg11", "none"): (69.02, 88.63),
+        ("vgg11", "batch"): (70.38, 89.81),
+        ("vgg11", "deconv"): (71.95, 90.49),
+        ("resnet18", "batch"): (69.76, 89.08),
+        ("resnet18", "deconv"): (71.24, 90.14),
+        ("densenet121", "batch"): (74.65, 92.17),
+        ("densenet121", "deconv"): (75.73, 92.75),
+    }.items()
+}
+
+# ImageNet, top-1 error in % by recipe, measured as the paper does: on ten crops of each
+# image for Zeiler & Fergus, on its middle for the others.
+IMAGENET_RECIPES = (
+    {"all_cnn_b_imagenet": IMAGENET["all_cnn_b_imagenet"]}
+    | {name: ABLATION[row]["top1"] for name, row in imagenet.TABLE_3.items()}
+    | {
+        f"{network}_{norm}": replace(row["top1"], value=100 - row["top1"].value)
+        for (network, norm), row in NETDECONV_TABLE_2.items()
+    }
+)
 
 # Accuracy in % of a linear classifier on each layer's features, Caltech-101 (30 images
 # a class) and Caltech-256 (60 a class).

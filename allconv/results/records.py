@@ -41,7 +41,8 @@ class Record(TypedDict):
     What a run that diverged does not have is not required; of a finished one it is.
     `altered`: a callback has set weights after an epoch. `changed`: entries of the
     environment, or the commit, that were others before the run was stopped and went on.
-    `skipped`: steps that a loss scale left out, of all.
+    `skipped`: steps that a loss scale left out, of all. Of images that were read from
+    the disk there are the errors with five guesses too, and those with ten crops.
     """
 
     status: Literal["finished", "diverged"]
@@ -58,6 +59,9 @@ class Record(TypedDict):
     calibration_error: NotRequired[Measure]
     per_class: NotRequired[list[Percent | None]]
     confusion: NotRequired[list[list[Count]]]
+    top5_error: NotRequired[Percent]
+    ten_crop_error: NotRequired[Percent]
+    ten_crop_top5_error: NotRequired[Percent]
     minutes: Annotated[float, Span(0, 1e9)]
     history: list[Row]
     environment: dict[str, str | int | None]
@@ -74,6 +78,8 @@ MEASURED = (
     *("per_class", "confusion"),
 )
 """Fields of a finished run's record alone."""
+
+MOST = 100  # classes whose confusions a record holds
 
 
 def to_json(outcome: dict) -> str:
@@ -100,9 +106,12 @@ def check(value: object) -> dict:
         if name in value["preset"]:  # older versions lack some
             refuse(value["preset"][name], kind, f"preset.{name}")
     if value["status"] == "finished":
-        if missing := [key for key in MEASURED if key not in value]:
+        missing = [key for key in MEASURED if key not in value]
+        if missing == ["confusion"] and len(value["per_class"]) > MOST:
+            missing = []
+        if missing:
             raise ValueError(f"`{missing[0]}` of a finished run is missing.")
-        matrix = value["confusion"]
+        matrix = value.get("confusion", [])
         if any(len(row) != len(matrix) for row in matrix):
             raise ValueError("`confusion` should have as many rows as columns.")
     return value

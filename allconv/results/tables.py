@@ -29,10 +29,10 @@ COLUMNS = (
 BRIEF = ("network", "recipe", "epochs", "paper error %", "our error %", "n")
 """What fits the width of a page."""
 
-# Networks of the other papers' tables: no rows of these; your own ones are.
+# Networks of the other papers: no rows of these in the tables of CIFAR; your own are.
 OTHERS = (*zfnet_rows.NAMES, *classics_rows.NAMES, *classics_rows.IMAGENET_NAMES)
 
-# name -> (title, data set, whether augmented, published errors by network)
+# name -> (title, data set, whether augmented, published errors by network or recipe)
 TABLES = {
     "cifar10": (
         "CIFAR-10 without augmentation (Table 3)",
@@ -47,6 +47,12 @@ TABLES = {
         paper.CIFAR10_AUGMENTED,
     ),
     "cifar100": ("CIFAR-100 (Table 4)", "cifar100", None, paper.CIFAR100),
+    "imagenet": (
+        "ImageNet, top-1 (All-CNN, ZFNet's Table 3, Network Deconvolution's Table 2)",
+        "imagenet",
+        None,
+        paper.IMAGENET_RECIPES,
+    ),
 }
 
 
@@ -72,7 +78,7 @@ class Summary:
         """What these records say, each of a run that finished or diverged."""
         done = [r for r in runs if r["status"] == "finished"]
         return cls(
-            errors=tuple(r["error"] for r in done),
+            errors=tuple(map(error_of, done)),
             diverged=sum(r["status"] == "diverged" for r in runs),
             minutes=statistics.mean(r["minutes"] for r in done) if done else None,
         )
@@ -145,7 +151,19 @@ def summarise(records: Iterable[dict], recipe: str | dict) -> Summary:
     every = _all_of(records, recipe)
     first = followed(every, recipe)
     further = [r for r in every if r not in first and r["status"] == "finished"]
-    return replace(Summary.of(first), again=tuple(r["error"] for r in further))
+    return replace(Summary.of(first), again=tuple(map(error_of, further)))
+
+
+def error_of(record: dict, five: bool = False) -> float:
+    """A finished run's error in %, measured as its recipe's paper does.
+
+    Args:
+        record: As `records.read` gives it.
+        five: Whether five guesses are allowed.
+    """
+    ten = record["preset"]["augmentation"] == "ten_crops"
+    name = ("ten_crop_" if ten else "") + ("top5_error" if five else "error")
+    return record[name]
 
 
 @checked
@@ -173,7 +191,8 @@ def _own(name: str, records: Iterable[dict]) -> str | None:
     """The path, as a record has it, of your own data set of that path or title."""
     for record in records:
         path = record["preset"]["dataset"]
-        if path not in datasets.NAMES and name in (path, datasets.title(path)):
+        known = (*datasets.NAMES, *datasets.ON_DISK)
+        if path not in known and name in (path, datasets.title(path)):
             return path
     return None
 
@@ -200,7 +219,8 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         if recipe not in known and not recipe["hold_out"]:
             known.append(recipe)
     out = []
-    mine = [p for p in known if name not in TABLES or p["architecture"] not in OTHERS]
+    every = name not in TABLES or dataset in datasets.ON_DISK
+    mine = [p for p in known if every or p["architecture"] not in OTHERS]
     for preset in sorted(mine, key=_order):
         if preset["dataset"] != dataset:
             continue
@@ -209,12 +229,12 @@ def rows(name: str, records: list[dict]) -> list[dict[str, str]]:
         summary = summarise(records, preset)
         ours = catalogue.PRESETS.get(preset["name"])
         other = ours is not None and recipe_of(ours.as_dict()) != preset
-        number = published.get(preset["architecture"])
+        number = published.get(preset["name"], published.get(preset["architecture"]))
         cells = (
             preset["architecture"],
             preset["name"] + "*" * other,
             str(preset["epochs"]),
-            f"{_parameters(preset, parameters):,}",
+            _parameters(preset, parameters),
             ""
             if number is None
             else f"{number.value:.2f}{'' if number.confirmed else ' ?'}",
@@ -239,15 +259,19 @@ def _order(preset: dict) -> tuple:
 def _counted(preset: dict) -> bool:
     """Whether `_parameters` is known without a run's record."""
     ours = preset["architecture"] in all_cnn_rows.NAMES
-    return ours and preset["dataset"] in datasets.NAMES
+    return ours and preset["dataset"] in (*datasets.NAMES, *datasets.ON_DISK)
 
 
-def _parameters(preset: dict, recorded: dict[str, int]) -> int:
-    """Weights and biases by arithmetic, so that a table needs no model built."""
+def _parameters(preset: dict, recorded: dict[str, int]) -> str:
+    """Weights and biases by arithmetic, so that a table needs no model built.
+
+    Of another network they are known from a record alone.
+    """
     if not _counted(preset):
-        return recorded[json.dumps(preset, sort_keys=True)]
-    classes = 100 if preset["dataset"] == "cifar100" else 10
-    return all_cnn_rows.count_parameters(preset["architecture"], classes)
+        found = recorded.get(json.dumps(preset, sort_keys=True))
+        return "" if found is None else f"{found:,}"
+    classes = {"cifar100": 100, "imagenet": 1000}.get(preset["dataset"], 10)
+    return f"{all_cnn_rows.count_parameters(preset['architecture'], classes):,}"
 
 
 @checked

@@ -10,6 +10,7 @@ from . import (
     run as run,
     schedules as schedules,
     setup as setup,
+    streamed as streamed,
 )
 from .callbacks import (
     DivergedError as DivergedError,

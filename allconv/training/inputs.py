@@ -1,30 +1,62 @@
-"""The arrays of one preset: loaded, split, preprocessed."""
+"""The images of one preset: loaded, split, preprocessed; and their batches."""
 
 import contextlib
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from allconv.core import files
 from allconv.core.waiting import say_if_long
 from allconv.data import batches, datasets, whitenings
+from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.presets.preset import Preset
+from allconv.results.evaluation import Evaluation, evaluate
+
+
+class Supply(Protocol):
+    """What a run needs of its images, wherever they lie.
+
+    Attributes:
+        input_shape: Height, width and channels of what a network is given.
+        split: `"test"` or `"hold_out"`: what is measured on.
+        preprocessor: The fitted preprocessing.
+        fingerprints: Of the training images and of those that are measured on.
+        steps: Steps per epoch.
+        classes: Number of classes.
+        facts: What a weight file should say of the images, besides.
+    """
+
+    input_shape: tuple[int, int, int]
+    split: str
+    preprocessor: Preprocessor
+    fingerprints: dict[str, str]
+    steps: int
+    classes: int
+    facts: dict
+
+    def stream(self, preset: Preset, seed: int, start: int) -> tf.data.Dataset:
+        """Batches of inputs and labels from step `start` to the preset's last."""
+
+    def held(self) -> tf.data.Dataset:
+        """Batches of inputs and labels to measure on, in order."""
+
+    def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
+        """The outcome on these, and further fields of a record."""
 
 
 class Inputs:
-    """The arrays of one preset: loaded, split, preprocessed.
+    """A `Supply` of arrays.
 
     Attributes:
         x_train, y_train, x_test, y_test: float32 images and int64 labels. The test
             arrays are the held-out training images where the preset asks for it.
-        split: `"test"` or `"hold_out"`: what `x_test` is.
-        preprocessor: The fitted preprocessing.
         fingerprints: Those of the raw training and test images, which do not depend
             on their order; and `"order"`, which does, of the training images.
-        steps: Steps per epoch.
-        classes: Number of classes.
 
     Raises:
         ValueError: If `hold_out` and `train_size` leave nothing to train on.
@@ -50,13 +82,38 @@ class Inputs:
             self.split: datasets.fingerprint(x_test, y_test),
             "order": order.hexdigest(),
         }
-        self.steps = batches.steps_per_epoch(len(x), preset.batch_size)
+        passed = batches.steps_per_epoch(len(x), preset.batch_size)
+        self.steps = preset.steps_per_epoch or passed
         self.preprocessor = fitted(
             preset.preprocessing, x, self.fingerprints["train"], data_dir
         )
         self.x_train, self.y_train = self.preprocessor(x), y
         self.x_test, self.y_test = self.preprocessor(x_test), y_test
         self.classes = len(datasets.class_names(preset.dataset))
+        self.input_shape = self.x_train.shape[1:]
+        self.facts: dict = {}
+
+    def stream(self, preset: Preset, seed: int, start: int) -> tf.data.Dataset:
+        """As `Supply` has it."""
+        return batches.batches(
+            self.x_train,
+            self.y_train,
+            seed=seed,
+            batch_size=preset.batch_size,
+            augmentation=AUGMENTATIONS[preset.augmentation],
+            windows=preset.windows,
+            start=start,
+            stop=preset.epochs * self.steps,
+            rounds=preset.shuffle_rounds,
+        )
+
+    def held(self) -> tf.data.Dataset:
+        """As `Supply` has it."""
+        return batches.in_order(self.x_test, self.y_test, batch_size=250)
+
+    def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
+        """As `Supply` has it."""
+        return evaluate(model, self.x_test, self.y_test), {}
 
 
 def fitted(

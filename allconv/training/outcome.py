@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from allconv.results.evaluation import Evaluation
+from allconv.results.records import MOST
 from allconv.training.callbacks import Keeper
 
 
@@ -21,10 +22,10 @@ def record(
 
     Returns:
         A `Record`: status (`"finished"` or `"diverged"`), preset, seed, data
-        fingerprints, error in % with its count and split, per class, confusion,
-        parameters, minutes, history, versions, machine and commit as they were when it
-        was (last) begun, and the SHA-256 of weights, optimiser, random state and
-        history.
+        fingerprints, error in % with its count and split, per class, confusion of 100
+        classes at most, parameters, minutes, history, versions, machine and commit as
+        they were when it was (last) begun, and the SHA-256 of weights, optimiser,
+        random state and history.
     """
     out = {"status": status, **identity, "parameters": parameters}
     out["epochs"] = len(keeper.history)
@@ -40,8 +41,9 @@ def record(
             "per_class": [
                 None if np.isnan(e) else round(e, 2) for e in result.per_class
             ],
-            "confusion": result.confusion.tolist(),
         }
+        if len(result.confusion) <= MOST:
+            out["confusion"] = result.confusion.tolist()
     return out | {
         "minutes": round(sum(keeper.seconds) / 60, 2),
         "history": keeper.history,

@@ -15,14 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core import files, locks, runtime
-from allconv.data.augmentation import AUGMENTATIONS
-from allconv.data.batches import batches, in_order
 from allconv.layers.folding import fold
 from allconv.networks import weights
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.results import records
-from allconv.results.evaluation import evaluate
 from allconv.training import checkpoints, devices as several, precision
 from allconv.training.callbacks import (
     Before,
@@ -32,9 +29,10 @@ from allconv.training.callbacks import (
     restore,
     state,
 )
-from allconv.training.inputs import Inputs
+from allconv.training.inputs import Supply
 from allconv.training.outcome import record
 from allconv.training.setup import average, compiled
+from allconv.training.streamed import supply
 
 RECORD = "record.json"
 WEIGHTS = "weights.h5"
@@ -104,7 +102,7 @@ def train(
             made_with["devices"] = devices
         files.sweep(folder)
         runtime.set_seed(seed)
-        inputs = Inputs(preset, data_dir)
+        inputs = supply(preset, data_dir)
         model = compiled(preset, inputs)
         identity = {
             "preset": preset.as_dict(),
@@ -136,7 +134,7 @@ def train(
             status = "diverged"
             warnings.warn(f"The run diverged: {error}", stacklevel=2)
             restore(model, checkpoints.load_latest(folder))
-        result = None
+        result, further = None, dict[str, float]()
         if status == "finished":
             if len(keeper.history) < preset.epochs:
                 raise RuntimeError(
@@ -153,7 +151,7 @@ def train(
                     "Those of the last epoch are measured and kept.",
                     stacklevel=2,
                 )
-            result = evaluate(model, inputs.x_test, inputs.y_test)
+            result, further = inputs.measure(model)
             owner.check()
             percent = round(result.error, 4)
             _save_weights(folder / WEIGHTS, model, inputs, preset, seed, percent)
@@ -162,6 +160,7 @@ def train(
             *(status, identity, keeper, result, inputs.split, parameters),
             files.digest(state(model), keeper.history),
         )
+        outcome |= further
         if keeper.altered:
             outcome["altered"] = True
         if keeper.changed:
@@ -190,7 +189,7 @@ def check_seed(seed: int) -> None:
 
 def fit(
     model: keras.Model,
-    inputs: Inputs,
+    inputs: Supply,
     preset: Preset,
     seed: int,
     epoch: int,
@@ -208,20 +207,10 @@ def fit(
     def one_hot(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return images, tf.one_hot(labels, inputs.classes)
 
-    stream = batches(
-        inputs.x_train,
-        inputs.y_train,
-        seed=seed,
-        batch_size=preset.batch_size,
-        augmentation=AUGMENTATIONS[preset.augmentation],
-        windows=preset.windows,
-        start=epoch * inputs.steps,
-        stop=preset.epochs * inputs.steps,
-        rounds=preset.shuffle_rounds,
-    ).map(one_hot)
+    stream = inputs.stream(preset, seed, epoch * inputs.steps).map(one_hot)
     validation = {}
     if preset.validate_every:
-        held = in_order(inputs.x_test, inputs.y_test, batch_size=250).map(one_hot)
+        held = inputs.held().map(one_hot)
         if single in (None, model):
             validation["validation_data"] = held
             validation["validation_freq"] = preset.validate_every
@@ -340,7 +329,7 @@ def _save_weights(path, model, inputs, preset, seed, error) -> None:
         preset.architecture,
         inputs.preprocessor,
         preset.dataset,
-        meta | {"input_shape": list(inputs.x_train.shape[1:])},
+        meta | inputs.facts | {"input_shape": list(inputs.input_shape)},
     )
 
 

@@ -6,20 +6,20 @@ import keras
 
 from allconv.networks import all_cnn_rows, builders
 from allconv.presets.preset import Preset
-from allconv.training.inputs import Inputs
+from allconv.training.inputs import Supply
 from allconv.training.loss_scale import LossScale
 from allconv.training.muon import Muon
 from allconv.training.schedules import schedule
 
 
-def compiled(preset: Preset, inputs: Inputs) -> keras.Model:
+def compiled(preset: Preset, inputs: Supply) -> keras.Model:
     """The preset's network, with logits for outputs, ready for `fit`."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.precision)
     try:
         model = builders.build(
             preset.architecture,
-            input_shape=(None, None, 3) if preset.windows else inputs.x_train.shape[1:],
+            input_shape=(None, None, 3) if preset.windows else inputs.input_shape,
             classes=inputs.classes,
             classifier_activation=None,
             dropout=preset.dropout,

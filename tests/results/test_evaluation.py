@@ -120,3 +120,16 @@ def test_the_loss_of_a_sure_mistake_and_of_small_logits():
     assert sure.loss == pytest.approx(12, rel=1e-4)
     small = score(np.array([[0.9, 0.3]]), [0])
     assert small.loss == pytest.approx(np.log1p(np.exp(-0.6)))
+
+
+def test_five_guesses_are_the_five_largest_scores():
+    rng = np.random.default_rng(0)
+    outputs, labels = rng.normal(size=(60, 9)), rng.integers(0, 9, 60)
+    best = np.argsort(-outputs, axis=1)[:, :5]
+    missed = sum(label not in row for row, label in zip(best, labels, strict=True))
+    found = score(outputs, labels, from_logits=True)
+    assert (found.wrong_in_five, found.top5_error) == (missed, 100 * missed / 60)
+    assert 0 < missed < 60
+    # Of equal scores the lower classes are guessed first.
+    equal = score(np.zeros((9, 9)), np.arange(9), from_logits=True)
+    assert equal.wrong_in_five == 4

@@ -16,7 +16,7 @@ from allconv.data.preprocessing import MeanStd
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
 from allconv.results.evaluation import evaluate
-from allconv.training import checkpoints, inputs, run as training_run
+from allconv.training import checkpoints, inputs
 from allconv.training.callbacks import restore, state
 from allconv.training.run import average, compiled, fit, runtime
 from tests.runs import SMALL, run
@@ -228,7 +228,7 @@ def test_the_network_is_the_recipes():
 
 def test_training_sees_the_batches_of_the_recipe(monkeypatch):
     followed = mock.Mock(wraps=batches)
-    monkeypatch.setattr(training_run, "batches", followed)
+    monkeypatch.setattr(inputs.batches, "batches", followed)
     preset = replace(
         SMALL, epochs=1, windows=((0, 24),), validate_every=0, shuffle_rounds=6
     )
