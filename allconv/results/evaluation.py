@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allconv.core.arguments import Batch, Matrix, Whole, checked, fits, shown
+from allconv.core.annotations import refuse
+from allconv.core.arguments import Batch, Matrix, Whole, checked
 
 if TYPE_CHECKING:
     import keras
@@ -79,11 +80,8 @@ def evaluate(
     import tensorflow as tf
 
     on_disk = isinstance(inputs, tf.data.Dataset)
-    if not on_disk and not fits(inputs, Batch):
-        raise ValueError(
-            "`inputs` should be an array or a Dataset of batches. "
-            f"Received: inputs={shown(inputs)}"
-        )
+    if not on_disk:
+        refuse(inputs, Batch, "inputs")
     if not len(labels) or (not on_disk and len(inputs) != len(labels)):
         raise ValueError(
             "`inputs` and `labels` should be as many, one at least. "
