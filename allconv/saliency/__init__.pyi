@@ -2,6 +2,7 @@ from . import (
     addresses as addresses,
     audit as audit,
     cam as cam,
+    elementwise as elementwise,
     explainer as explainer,
     inputs as inputs,
     lrp as lrp,

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.saliency import rectifier_search
+from allconv.saliency.elementwise import CONSTANTS
 from allconv.saliency.rules import Rule, overrides
 
 # Operations through which a signal passes unchanged in kind: linear in the one input
@@ -94,24 +95,20 @@ def inspect(
     """
     carrying = {images.ref()}
     for op in images.graph.get_operations():  # in the order of their making
-        if op.type not in rectifier_search.CONSTANTS and any(
-            x.ref() in carrying for x in op.inputs
-        ):
+        if op.type not in CONSTANTS and any(x.ref() in carrying for x in op.inputs):
             carrying.update(y.ref() for y in op.outputs)
-    met, todo = set(), [neuron]
-    while todo:
-        op = todo.pop().op
-        if op not in met and op is not images.op:
-            met.add(op)
-            flowing = (x for x in op.inputs if rectifier_search.flows(x))
-            todo.extend(x for x in flowing if x.ref() in carrying)
+    made = {op: i for i, op in enumerate(images.graph.get_operations())}
+    met = _met(neuron, images, carrying)
+    # What a tf.custom_gradient computed is passed by on the way down.
+    followed = _met(neuron, images, carrying, made)
 
     known = rectifier_search.of_graph(images.graph)
+    expected = overrides(rule, rectifier_search.types(images.graph))
     found: dict[str, list] = {}
     for op in images.graph.get_operations():
         if op in met:
             signals = [i for i, x in enumerate(op.inputs) if x.ref() in carrying]
-            kind = _kind(op, signals, rule, known)
+            kind = _kind(op, signals, rule, known, expected)
             if kind == "pool" and _is_maximum(op, carrying):
                 kind = "untouched"
             found.setdefault(kind, []).append(op)
@@ -129,11 +126,13 @@ def inspect(
             units[-1].append(op)
         else:
             units.append([op])
-    expected = overrides(rule, joins=True)
     treated = [
         unit[0]
         for unit in units
-        if all(_gradient_name(op) == expected.get(op.type) for op in unit)
+        if all(
+            op in followed and _gradient_name(op) == expected.get(op.type)
+            for op in unit
+        )
     ]
     return Audit(
         rule,
@@ -145,14 +144,58 @@ def inspect(
     )
 
 
+def _met(
+    neuron: tf.Tensor, images: tf.Tensor, carrying: set, made: dict | None = None
+) -> set[tf.Operation]:
+    """The operations between a neuron and the images.
+
+    With the numbers in which operations were `made`, those that a signal meets.
+    """
+    met, todo = set(), [neuron]
+    while todo:
+        op = todo.pop().op
+        if op not in met and op is not images.op:
+            met.add(op)
+            past = _passed_by(op, made) if made else set()
+            flowing = (
+                x for x in op.inputs if x.ref() in carrying and x.ref() not in past
+            )
+            todo.extend(x for x in flowing if rectifier_search.flows(x))
+    return met
+
+
+def _passed_by(op: tf.Operation, made: dict) -> set:
+    """The results of a function with a gradient of its own, which goes past them.
+
+    TensorFlow hands it on as an IdentityN of its results and of what it took.
+    """
+    if op.type != "IdentityN" or _gradient_name(op) is None:
+        return set()
+    taken = {x.ref() for x in op.inputs}
+    first = min(made[x.op] for x in op.inputs)
+    results = set()
+    for result in op.inputs:
+        seen, todo = set(), [result.op]
+        while todo:
+            below = todo.pop()
+            if below not in seen and made[below] >= first:
+                seen.add(below)
+                todo.extend(x.op for x in below.inputs)
+                if any(x.ref() in taken for x in below.inputs):
+                    results.add(result.ref())
+                    break
+    return results
+
+
 def _kind(
     op: tf.Operation,
     signals: list[int],
     rule: Rule,
     known: dict[str, rectifier_search.Rectifier],
+    expected: dict[str, str],
 ) -> str:
     """`signals` are the inputs of `op` that depend on the images."""
-    if _gradient_name(op) not in (None, overrides(rule, joins=True).get(op.type)):
+    if _gradient_name(op) not in (None, expected.get(op.type)):
         return "untouched"  # tf.custom_gradient: rules inside it would be bypassed
     if op.name in known:
         return "step" if known[op.name].passes else "rectifier"

@@ -297,18 +297,25 @@ class Explainer:
         check_finite(self.model, self._inputs.join(images, held))
 
     def _trace(self, images, channel, position, scale, *held):
-        for joins in (False, True):
-            calls, output = self._call(images, held, overrides(self.rule, joins))
-            units = rectifier_search.find(images)
-            if not overrides(self.rule) or not rectifier_search.joined(
-                units, images.graph
-            ):
-                break  # else once more: their gradients have to be in place before
+        more: frozenset[str] = frozenset()
+        while True:
+            calls, output = self._call(images, held, overrides(self.rule, more))
+            rectifier_search.find(images)
+            found = rectifier_search.types(images.graph)
+            if not overrides(self.rule) or found <= more:
+                break
+            more |= found  # once more: their gradients have to be in place before
         made_by = owners(calls)
         if self.layer is None:
             neurons = logits(one_output(self.model, output, self.output))
         else:
             neurons = layer_output(self.model, self.layer, calls)
+        part = rectifier_search.of(neurons.op)
+        if overrides(self.rule) and part is not None and part.passes:
+            raise ValueError(
+                f"{place(self.layer)} is a part of a rectifier of several operations, "
+                "inside of which no rule applies. Use the rule 'backprop'."
+            )
         if self.before_rectifier:
             neurons = below_rectifier(neurons, self.layer, made_by)
         if self.layer is not None or len(neurons.shape) > 2:

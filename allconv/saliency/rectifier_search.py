@@ -1,34 +1,55 @@
 """The rectifiers of a traced graph, of one operation or of several that are one unit.
 
-    relu(x), relu6(x), leaky_relu(x)                          one operation
-    max(x, c), min(x, c), x if x > c else c                   one operation
-    clip(x, 0, c)                                             a floor and a ceiling
-    max(x, a x), x if x > c else a x                          leaky, by hand
-    x * cast(x > c)                                           with a threshold
-    relu(x) - a relu(-x), max(x, 0) + a min(x, 0)             PReLU, and leaky likewise
+    relu(x), leaky_relu(x), max(x, c)                         one operation
+    relu6(x), clip(x, 0, c), relu(x) - relu(x - c)            a floor and a ceiling
+    max(x, a x), x if x > c else a x, relu(x) - a relu(-x)    leaky, PReLU
+    x cast(x > c), (x + |x|) / 2, -min(-x, 0)
+
+They are not known by how they are written. Where operations make a function of one
+signal, the function is tried on numbers: a rectifier consists of straight lines, bends
+upwards at one place, and is less steep on one side than on the other. It may have a
+ceiling if what it lets through goes through 0.
 
 What only looks like one is left to its plain gradient: a clamp inside a smooth
-function, such as the relu6(x + 3) of hard_sigmoid, clip(x, -1, 1), or a guard such as
-max(x, 1e-7) under a root.
+function, such as the relu6(x + 3) of hard_sigmoid, clip(x, -1, 1), |x|, or a guard such
+as max(x, 1e-7) under a root.
 """
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from allconv.core import backend  # noqa: F401
+from allconv.saliency.elementwise import (
+    CONSTANTS,
+    ELEMENTWISE,
+    KINKS,
+    STRAIGHT,
+    Region,
+    Values,
+    repeat,
+    same_shapes,
+    shape_of,
+)
 
-# Operations that read nothing but the shape of a tensor.
-CONSTANTS = frozenset({"Shape", "ZerosLike", "OnesLike", "Size", "Rank"})
 STEPS = frozenset({"Relu", "Relu6", "Maximum", "Minimum"})
-SINGLE = (*sorted(STEPS), "LeakyRelu", "SelectV2")
-JOINS = ("AddV2", "Sub", "Mul")
+SINGLE = ("LeakyRelu", "Maximum", "Minimum", "Relu", "Relu6")
 _ALIKE = frozenset({"Identity", "Cast"})
-_ABOVE = {"Greater": 1, "GreaterEqual": 1, "Less": 2, "LessEqual": 2}
+_TURNS = _ALIKE | {"Neg"}
 _KEY = "allconv/rectifiers"
+# Gradients that need no second pass.
+_OWN: dict[str, Callable] = {
+    "Relu": lambda op, signal: tf.raw_ops.ReluGrad(
+        gradients=signal, features=op.outputs[0]
+    ),
+    "Relu6": lambda op, signal: tf.raw_ops.Relu6Grad(
+        gradients=signal, features=op.outputs[0]
+    ),
+    "LeakyRelu": lambda op, signal: tf.raw_ops.LeakyReluGrad(
+        gradients=signal, features=op.inputs[0], alpha=op.get_attr("alpha")
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -38,15 +59,19 @@ class Rectifier:
     Args:
         index: The input that holds its signal.
         slope: From nothing to f'(x); None: TensorFlow's own gradient of the operation.
-        passes: Whether it stands below the operation that joins its unit, which has
+        passes: Whether it stands below the operation that ends its unit, which has
             seen to the signal already.
         source: x, where that is not the input.
+        sign: -1 if the unit that it is a part of gets it with the other sign.
+        scale: The slope where it is active.
     """
 
     index: int
     slope: Callable[[], tf.Tensor] | None = field(default=None, compare=False)
     passes: bool = False
     source: tf.Tensor | None = field(default=None, compare=False)
+    sign: int = 1
+    scale: float = 1.0
 
 
 def find(images: tf.Tensor) -> dict[str, Rectifier]:
@@ -71,6 +96,12 @@ def of(op: tf.Operation) -> Rectifier | None:
     return of_graph(op.graph).get(op.name)
 
 
+def types(graph: tf.Graph) -> frozenset[str]:
+    """The types of operations that rectifiers of several operations consist of."""
+    found = {graph.get_operation_by_name(name).type for name in of_graph(graph)}
+    return frozenset(found - set(SINGLE))
+
+
 def uncapped(tensor: tf.Tensor) -> tf.Tensor:
     """The output of a rectifier without its ceiling; any other tensor as it is.
 
@@ -93,232 +124,208 @@ def flows(tensor: tf.Tensor) -> bool:
     return tensor.dtype.is_floating or tensor.dtype == tf.variant
 
 
-def joined(units: dict[str, Rectifier], graph: tf.Graph) -> bool:
-    """Whether there is a unit that an operation of `JOINS` makes."""
-    return any(graph.get_operation_by_name(name).type in JOINS for name in units)
+def plain(op: tf.Operation, signal: tf.Tensor) -> list[tf.Tensor | None]:
+    """TensorFlow's own gradient of an operation of one output."""
+    if op.type in _OWN:
+        return [_OWN[op.type](op, signal)]
+    inputs = [tf.identity(x) for x in op.inputs]
+    floating = [x for x in inputs if x.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(floating)
+        output = repeat(op, inputs)
+    found = iter(tape.gradient(output, floating, signal))
+    return [next(found) if x.dtype.is_floating else None for x in inputs]
 
 
 class _Search:
+    """The search itself.
+
+    Attributes:
+        units: What was found.
+    """
+
     def __init__(self, images: tf.Tensor):
-        self.carrying = {images.ref()}
         self.units: dict[str, Rectifier] = {}
-        ops = []
+        self.depending = {images.ref()}
+        # Of a tensor that is a function of one other, number by number, that other: the
+        # nearest one that all ways from the images to it lead through.
+        self.parents: dict = {}
+        kinks, joins = [], []
         for op in images.graph.get_operations():  # in the order of their making
-            if op.type in CONSTANTS or not any(self.carries(x) for x in op.inputs):
+            if op.type in CONSTANTS:
                 continue
-            ops.append(op)
-            self.carrying.update(y.ref() for y in op.outputs if flows(y))
-        for op in ops:
-            index = self.single(op)
-            if index is not None:
-                self.units[op.name] = index
-        for op in ops:
-            self.clamp(op)
-        for op in ops:
-            if op.type in JOINS:
-                self.join(op)
-        for op in ops:
-            self.halves(op)
-
-    def carries(self, tensor: tf.Tensor) -> bool:
-        return tensor.ref() in self.carrying
-
-    def single(self, op: tf.Operation) -> Rectifier | None:
-        if op.type in ("Relu", "Relu6", "LeakyRelu"):
-            return Rectifier(0)
-        if op.type in ("Maximum", "Minimum"):
-            signals = [i for i in (0, 1) if self.carries(op.inputs[i])]
-            if len(signals) == 1:
-                return Rectifier(signals[0])
-            for i in (0, 1):
-                factor = self.multiple(op.inputs[1 - i], op.inputs[i])
-                if op.type == "Maximum" and factor is not None and _below_1(factor):
-                    return Rectifier(i, functools.partial(_leaky, op, i, factor))
-        if op.type == "SelectV2":
-            test = op.inputs[0].op
-            i = _ABOVE.get(test.type, 0)
-            if not i or test.inputs[0] is not op.inputs[i]:
-                return None
-            if not self.carries(op.inputs[3 - i]):
-                return Rectifier(i)
-            factor = self.multiple(op.inputs[3 - i], op.inputs[i])
-            if factor is not None and _below_1(factor):
-                return Rectifier(i, functools.partial(_leaky, op, i, factor))
-        return None
-
-    def multiple(self, tensor: tf.Tensor, of: tf.Tensor) -> tf.Tensor | None:
-        """a, if a tensor is a x, and a does not depend on the images."""
-        op = tensor.op
-        if op.type != "Mul":
-            return None
-        for i in (0, 1):
-            if op.inputs[i] is of and not self.carries(op.inputs[1 - i]):
-                return op.inputs[1 - i]
-        return None
-
-    def clamp(self, op: tf.Operation) -> None:
-        """Take out the steps of a clamp that is no rectifier."""
-        if op.name not in self.units or op.type not in STEPS:
-            return
-        if any(c.type in STEPS and c.name in self.units for c in _readers(op)):
-            return  # the last step speaks for all
-        steps = list(self.chain(op))
-        floors = [_floor(step) for step in steps if step.type != "Minimum"]
-        capped = any(step.type in ("Minimum", "Relu6") for step in steps)
-        known = [floor for floor in floors if floor is not None]
-        bounded = capped and floors
-        smooth = bounded and (any(known) or _is_shifted(self.source(steps[-1])))
-        if smooth or (len(steps) == 1 and _guards(op, self.source(op))):
-            for step in steps:
-                del self.units[step.name]
-
-    def chain(self, op: tf.Operation) -> Iterator[tf.Operation]:
-        """The steps of a clamp, from the last down."""
-        while op.name in self.units and op.type in STEPS:
-            yield op
-            op = _solid(self.source(op)).op
-
-    def source(self, op: tf.Operation) -> tf.Tensor:
-        return op.inputs[self.units[op.name].index]
-
-    def join(self, op: tf.Operation) -> None:
-        if op.type == "Mul":
-            for i in (0, 1):
-                test = _solid(op.inputs[1 - i]).op
-                if test.type in ("Greater", "GreaterEqual") and (
-                    _solid(test.inputs[0]) is _solid(op.inputs[i])
-                ):
-                    gate = functools.partial(tf.identity, op.inputs[1 - i])
-                    self.units[op.name] = Rectifier(i, gate)
-                    for step in (op.inputs[1 - i].op, test):
-                        self.units[step.name] = Rectifier(0, passes=True)
-            return
-        for i in (0, 1) if op.type == "AddV2" else (0,):
-            upper = list(self.chain(_solid(op.inputs[i]).op))
-            below = _solid(self.source(upper[-1]) if upper else op.inputs[i]).op
-            if below.type == "SelectV2" and below.name in self.units:
-                upper.append(below)  # x if x > c else 0
-            if not upper or any(_forks(step) for step in upper):
+            inputs = self.signals(op)
+            if not inputs:
                 continue
-            x = self.source(upper[-1])
-            lower = self.lower(op.inputs[1 - i], x)
-            if lower is None:
+            self.depending.update(y.ref() for y in op.outputs)
+            if op.type not in ELEMENTWISE or not same_shapes(op, inputs):
                 continue
-            half, slope = lower
-            sign = -1 if op.type == "Sub" else 1
+            parent = self.common(inputs)
+            if parent is None:
+                continue
+            self.parents[op.outputs[0].ref()] = parent
+            if len(inputs) > 1:
+                joins.append(op)
+            elif op.type in KINKS and flows(inputs[0]):
+                kinks.append(op)
+        self.values = Values(images.graph, self.depends)
+        self.regions = {one.exit.name: one for one in self.parts(kinks, joins)}
+        self.left: set[str] = set()  # to their plain gradients
+        for region in self.regions.values():
+            self.judge(region)
+        for name in self.left:
+            self.units.pop(name, None)
 
-            def slopes(upper=upper, slope=slope, sign=sign) -> tf.Tensor:
-                signal = tf.ones_like(upper[0].outputs[0])
-                for step in upper:
-                    signal = plain(step, signal)[self.units[step.name].index]
-                return signal + sign * slope()
+    def depends(self, tensor: tf.Tensor) -> bool:
+        return tensor.ref() in self.depending
 
-            self.units[half.name] = Rectifier(0, passes=True)
-            for step in upper:
-                index = self.units[step.name].index
-                self.units[step.name] = Rectifier(index, passes=True)
-            self.units[op.name] = Rectifier(i, slopes, source=x)
-            return
+    def signals(self, op: tf.Operation) -> list[tf.Tensor]:
+        """The inputs that depend on the images, each once."""
+        return list({x.ref(): x for x in op.inputs if self.depends(x)}.values())
 
-    def lower(self, tensor: tf.Tensor, x: tf.Tensor):
-        """The lower half of a two-part unit of x, and the slope of a multiple of it."""
-        factors = []
-        while True:
-            op = tensor.op
-            if op.type == "Mul":
-                signals = [i for i in (0, 1) if self.carries(op.inputs[i])]
-                if len(signals) != 1:
-                    return None
-                factors.append(op.inputs[1 - signals[0]])
-                tensor = op.inputs[signals[0]]
-            elif op.type == "Neg":
-                factors.append(tf.constant(-1, tensor.dtype))
-                tensor = op.inputs[0]
-            elif op.type in _ALIKE:
-                tensor = op.inputs[0]
-            else:
-                break
-        if op.type == "Relu" and _negated(op) is x:
-            inner = -1.0
-        elif op.type == "Minimum" and any(
-            a is x and _value(b) == 0 for a, b in (op.inputs, list(op.inputs)[::-1])
+    def above(self, tensor: tf.Tensor) -> Iterator[tf.Tensor]:
+        """A tensor, and those that it is a function of."""
+        found: tf.Tensor | None = tensor
+        while found is not None:
+            yield found
+            found = self.parents.get(found.ref())
+
+    def common(self, tensors: list[tf.Tensor]) -> tf.Tensor | None:
+        """The nearest tensor that all are functions of."""
+        first, *others = ([x.ref() for x in self.above(t)] for t in tensors)
+        return next((x.deref() for x in first if all(x in o for o in others)), None)
+
+    def parts(self, kinks: list, joins: list) -> Iterator[Region]:
+        """Where functions with kinks begin and end, of which none holds another."""
+        covered: set[str] = set()
+        for op in reversed(joins):
+            if op.name in covered:
+                continue
+            region = Region(self.parents[op.outputs[0].ref()], op, self.depends)
+            if any(one.type in KINKS for one in region.ops):
+                covered.update(one.name for one in region.ops)
+                yield region
+        for op in kinks:
+            if op.name not in covered:
+                yield Region(self.signals(op)[0], op, self.depends)
+
+    def judge(self, region: Region) -> None:
+        """Add a function to the units if it is a rectifier."""
+        op, before = region.exit, self.before(region)
+        alone = len(region.ops) == 1
+        turned = before is not None and _solid(region.entry).op is not before.exit
+        beginning = self.beginning(region.entry)
+        if alone and (
+            op.type == "Relu"
+            or (op.type == "Relu6" and beginning is region.entry)
+            or (op.type == "LeakyRelu" and 0 <= op.get_attr("alpha") < 1)
         ):
-            inner = 1.0
-        else:
-            return None
+            self.add(region)  # no need to try it
+            return
+        if alone and _guards(op, region.entry):
+            self.leave(region, self.after(region))
+            return
+        if _forks(region):
+            self.leave(region)
+            return
+        outputs = [op.outputs[0], region.entry]
+        kind, slopes = self.tried(beginning, outputs)
+        scale = 1.0 if alone or not kind else slopes[0] / slopes[1]
+        if kind == "rectifier" and not turned:
+            self.add(region, 1, scale)
+        elif kind and not self.add_chain(region, scale):
+            # A clamp that is no rectifier is none in any of its steps.
+            self.leave(region, before, self.after(region))
+        elif not kind:
+            self.leave(region)
 
-        def slope() -> tf.Tensor:
-            half = op.outputs[0]
-            result = tf.cast(half != 0, half.dtype) * inner
-            for factor in factors:
-                result *= tf.cast(factor, half.dtype)
-            return result
+    def add_chain(self, region: Region, scale: float) -> bool:
+        """Add what is a rectifier with what stands before or after it, if it is one.
 
-        return op, slope
-
-    def halves(self, op: tf.Operation) -> None:
-        """Take out both halves of a function in two parts that is no rectifier.
-
-        [R > 0] would have the wrong sign in the lower one. The halves of a concatenated
-        ReLU, on the other hand, are two rectifiers like any other.
+        Such as the ceiling of a clamp, or what is negated before and after.
         """
-        unit = self.units.get(op.name)
-        if unit is None or unit.passes:
+        before: list[Region] = []
+        first = region
+        while found := self.before(first):
+            before.insert(0, first := found)
+        after = [one for one in [self.after(region)] if one]
+        for chain in ([*before, region], [*before, region, *after], [region, *after]):
+            exits = [one.exit.outputs[0] for one in chain]
+            beginning = self.beginning(chain[0].entry)
+            for output in self.onward(exits[-1]):
+                kind, slopes = self.tried(beginning, [output, *exits])
+                if kind != "rectifier":
+                    continue
+                signs = [int(np.sign(slopes[0] / slope)) for slope in slopes[1:]]
+                where = chain.index(region)
+                if any(sign != 1 for sign in signs[:where]):
+                    continue
+                self.add(region, signs[where], scale)
+                return True
+        return False
+
+    def tried(self, beginning: tf.Tensor, outputs: list[tf.Tensor]):
+        """What function an output is of a beginning; see `elementwise.shape_of`."""
+        try:
+            value, slopes = self.values.curves(beginning, outputs)
+        except Exception:  # whatever cannot be run by itself is nothing known
+            return "", []
+        kind, at = shape_of(value, slopes[0])
+        return kind, [slope[at].mean() for slope in slopes]
+
+    def beginning(self, tensor: tf.Tensor) -> tf.Tensor:
+        """What a tensor is a multiple of, a number added."""
+        while tensor.ref() in self.parents and self.is_straight(tensor.op):
+            tensor = self.parents[tensor.ref()]
+        return tensor
+
+    def onward(self, tensor: tf.Tensor) -> Iterator[tf.Tensor]:
+        """A tensor, and what is a multiple of it, a number added."""
+        yield tensor
+        readers = tensor.consumers()
+        while len(readers) == 1 and self.is_straight(readers[0]):
+            (tensor,) = readers[0].outputs
+            yield tensor
+            readers = tensor.consumers()
+
+    def is_straight(self, op: tf.Operation) -> bool:
+        numbers = [x for x in op.inputs if not self.depends(x)]
+        values = [tf.get_static_value(x) for x in numbers]
+        known = all(value is not None and np.size(value) == 1 for value in values)
+        return op.type in STRAIGHT and len(numbers) == len(op.inputs) - 1 and known
+
+    def before(self, region: Region) -> Region | None:
+        """The function whose value, or its negative, goes into one."""
+        tensor = region.entry
+        while tensor.op.type in _TURNS:
+            tensor = tensor.op.inputs[0]
+        return self.regions.get(tensor.op.name)
+
+    def after(self, region: Region) -> Region | None:
+        """The function that a value alone goes into."""
+        readers = _readers(region.exit)
+        return self.regions.get(readers[0].name) if len(readers) == 1 else None
+
+    def leave(self, *regions: Region | None) -> None:
+        for region in filter(None, regions):
+            self.left.update(op.name for op in region.ops)
+
+    def add(self, region: Region, sign: int = 1, scale: float = 1.0) -> None:
+        if len(region.ops) == 1:
+            index = [x is region.entry for x in region.exit.inputs].index(True)
+            self.units[region.exit.name] = Rectifier(index, sign=sign)
             return
-        x = _negated(op) if op.type == "Relu" else None
-        if op.type == "Minimum":
-            x = op.inputs[unit.index]
-        if x is None or any(c.type == "ConcatV2" for c in _readers(op)):
+        path = region.path()
+        if not path:
+            self.leave(region)
             return
-        partners = [
-            c
-            for c in x.consumers()
-            if c is not op
-            and c.name in self.units
-            and c.type in ("Relu", "Relu6", "SelectV2", "Maximum")
-        ]
-        if partners:
-            for half in (op, *partners):
-                del self.units[half.name]
-
-
-def plain(op: tf.Operation, signal: tf.Tensor) -> list[tf.Tensor | None]:
-    """TensorFlow's own gradient of an operation of `SINGLE` or `JOINS`."""
-    if op.type == "Relu":
-        return [tf.raw_ops.ReluGrad(gradients=signal, features=op.outputs[0])]
-    if op.type == "Relu6":
-        return [tf.raw_ops.Relu6Grad(gradients=signal, features=op.outputs[0])]
-    if op.type == "LeakyRelu":
-        return [
-            tf.raw_ops.LeakyReluGrad(
-                gradients=signal, features=op.inputs[0], alpha=op.get_attr("alpha")
-            )
-        ]
-    repeat = {"Maximum": tf.maximum, "Minimum": tf.minimum, "SelectV2": tf.where}
-    repeat |= {"AddV2": tf.add, "Sub": tf.subtract, "Mul": tf.multiply}
-    inputs = list(op.inputs)
-    with tf.GradientTape() as tape:
-        tape.watch([x for x in inputs if x.dtype.is_floating])
-        output = repeat[op.type](*inputs)
-    floating = iter(
-        tape.gradient(output, [x for x in inputs if x.dtype.is_floating], signal)
-    )
-    return [next(floating) if x.dtype.is_floating else None for x in inputs]
-
-
-def _leaky(op: tf.Operation, index: int, factor: tf.Tensor) -> tf.Tensor:
-    output, x = op.outputs[0], op.inputs[index]
-    return tf.where(output == x, tf.ones_like(x), tf.broadcast_to(factor, tf.shape(x)))
-
-
-def _value(tensor: tf.Tensor) -> np.ndarray | None:
-    return tf.get_static_value(tensor)
-
-
-def _below_1(factor: tf.Tensor) -> bool:
-    """Whether a slope is one of a leaky rectifier, as far as that is known."""
-    value = _value(factor)
-    return value is None or bool(np.all((value >= 0) & (value < 1)))
+        for op in region.ops:
+            self.units[op.name] = Rectifier(0, passes=True)
+        for op, index in path:
+            self.units[op.name] = Rectifier(index, passes=True)
+        self.units[region.exit.name] = Rectifier(
+            path[0][1], region.slope, source=region.entry, sign=sign, scale=scale
+        )
 
 
 def _solid(tensor: tf.Tensor) -> tf.Tensor:
@@ -335,26 +342,15 @@ def _readers(op: tf.Operation) -> list[tf.Operation]:
     return found
 
 
-def _forks(op: tf.Operation) -> bool:
-    return len(_readers(op)) > 1
-
-
-def _floor(op: tf.Operation) -> float | None:
-    """The floor that a step sets; None: one that only running the graph would tell."""
-    if op.type in ("Relu", "Relu6"):
-        return 0.0
-    values = [_value(x) for x in op.inputs]
-    value = next((v for v in values if v is not None), None)
-    return None if value is None else float(np.max(np.abs(value)))
-
-
-def _is_shifted(tensor: tf.Tensor) -> bool:
-    """Whether a tensor is x + c, with c a number: relu6(x + 3) is no rectifier."""
-    op = _solid(tensor).op
-    if op.type not in ("AddV2", "Sub"):
-        return False
-    values = [_value(x) for x in op.inputs]
-    return any(v is not None and v.size == 1 and np.any(v) for v in values)
+def _forks(region: Region) -> bool:
+    """Whether what is inside of a function is read outside of it."""
+    readers = (
+        reader
+        for op in region.ops
+        if op is not region.exit
+        for reader in op.outputs[0].consumers()
+    )
+    return any(r not in region and r.type not in CONSTANTS for r in readers)
 
 
 def _guards(op: tf.Operation, source: tf.Tensor) -> bool:
@@ -365,21 +361,12 @@ def _guards(op: tf.Operation, source: tf.Tensor) -> bool:
     smooth = ("Sqrt", "Rsqrt", "Log", "Reciprocal", "Exp", "Sigmoid", "Softmax")
     if op.type in ("Maximum", "Minimum") and _solid(source).op.type in smooth:
         return True
-    if op.type != "Maximum" or not _floor(op):
+    values = [tf.get_static_value(x) for x in op.inputs]
+    if op.type != "Maximum" or not any(v is not None and np.any(v) for v in values):
         return False
     quotients = ("RealDiv", "Div", "DivNoNan")
     return any(
         reader.type in smooth[:4]
-        or (reader.type in quotients and _solid(reader.inputs[1]).op.name == op.name)
+        or (reader.type in quotients and _solid(reader.inputs[1]).op is op)
         for reader in _readers(op)
     )
-
-
-def _negated(op: tf.Operation) -> tf.Tensor | None:
-    """x, of a rectifier of -x or c - x."""
-    source = op.inputs[0].op
-    if source.type == "Sub":  # threshold - x
-        return source.inputs[1] if _value(source.inputs[0]) is not None else None
-    if source.type == "AddV2":  # threshold + -x
-        source = source.inputs[0].op
-    return source.inputs[0] if source.type == "Neg" else None

@@ -17,6 +17,7 @@ is thus found wherever it is written: as a fused activation, as a layer, as
 """
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,13 +64,13 @@ RULES = {
 _OWN_MASKS, _OWN_ROUTE = (True, False), "switch"
 
 
-def overrides(rule: Rule, joins: bool = False) -> dict[str, str]:
+def overrides(rule: Rule, more: Iterable[str] = ()) -> dict[str, str]:
     """The gradients of a rule.
 
     Args:
         rule: The rule.
-        joins: Whether there are rectifiers of several operations, those of
-            `rectifier_search.JOINS`.
+        more: The types of operations that rectifiers of several operations consist
+            of; see `rectifier_search.types`.
 
     Returns:
         A dict from operation type to the name of its gradient, for
@@ -77,7 +78,7 @@ def overrides(rule: Rule, joins: bool = False) -> dict[str, str]:
         they are at. Empty for backprop, which is the gradient.
     """
     rectify, unpool = _registered(rule)
-    types = (*rectifier_search.SINGLE, *(rectifier_search.JOINS if joins else ()))
+    types = (*rectifier_search.SINGLE, *sorted(more))
     names = dict.fromkeys(types, rectify) if rectify else {}
     return names | ({"MaxPool": unpool} if unpool else {})
 
@@ -97,11 +98,14 @@ def _registered(rule: Rule) -> tuple[str | None, str | None]:
                 return rectifier_search.plain(op, signal)
             if not unit.passes:
                 if rule.gradient:
-                    signal = tf.nn.relu(signal)
-                if rule.forward:
-                    if unit.slope is None:
-                        return rectifier_search.plain(op, signal)
+                    signal = unit.sign * tf.nn.relu(unit.sign * signal)
+                if not rule.forward:
+                    signal *= unit.scale
+                elif unit.slope is None:
+                    return rectifier_search.plain(op, signal)
+                else:
                     signal *= unit.slope()
+            signal = tf.cast(signal, op.inputs[unit.index].dtype)
             return [signal if i == unit.index else None for i in range(len(op.inputs))]
 
     if rule.pool != _OWN_ROUTE:

@@ -25,10 +25,10 @@ REFUSED = {
     "Erfc": layers.Activation("gelu"),
     "IdentityN": layers.Activation("silu"),
     "Relu": layers.Lambda(lambda x: tf.nn.relu(x) + tf.exp(tf.nn.relu(-x))),
-    "Maximum": layers.Lambda(lambda x: tf.maximum(x, 2 * x)),
+    "Maximum": layers.Lambda(lambda x: tf.maximum(x, x * x)),
     "Minimum": layers.Activation("celu"),
     "Max": layers.Lambda(lambda x: tf.reduce_max(tf.stack([x, tf.zeros_like(x)]), 0)),
-    "Cast": layers.Lambda(lambda x: 2 * x * tf.cast(x > 0.5, x.dtype)),
+    "Cast": layers.Lambda(lambda x: x * x * tf.cast(x > 0.5, x.dtype)),
     "Mul": layers.Lambda(lambda x: x * tf.nn.relu(x)),
     "Rsqrt": layers.LayerNormalization(),
     "StopGradient": layers.Lambda(lambda x: x + tf.stop_gradient(x)),
@@ -89,6 +89,28 @@ def test_a_rule_inside_a_custom_gradient_is_not_claimed():
     model = chain(layers.Conv2D(2, 1), layers.Lambda(straight_through, name="odd"))
     with pytest.raises(ValueError, match=r"odd \(IdentityN\)"):
         explain(model, images())
+
+
+def test_a_rule_does_not_reach_what_is_computed_once_more():
+    """The gradient of a block with `recompute_grad` is that of a second computation."""
+    block = tf.recompute_grad(lambda x: tf.nn.relu(tf.nn.relu(x) - 0.1))
+    model = chain(
+        layers.Conv2D(2, 1, activation="relu"), layers.Lambda(block, name="odd")
+    )
+    with pytest.raises(ValueError, match=r"odd \(IdentityN\)"):
+        explain(model, images())
+    audit = Explainer(model, strict=False).audit
+    assert (len(audit.treated), len(audit.rectifiers)) == (1, 3)
+
+
+def test_a_neuron_inside_of_a_rectifier_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 3)(inputs)
+    half = layers.ReLU(name="half")(x)
+    model = keras.Model(inputs, layers.Conv2D(2, 1)(0.1 * x + 0.9 * half))
+    assert len(Explainer(model).audit.rectifiers) == 1
+    with pytest.raises(ValueError, match="'half' is a part of a rectifier"):
+        Explainer(model, layer="half")
 
 
 def test_what_lies_above_the_neuron_does_not_matter():

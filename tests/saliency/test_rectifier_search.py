@@ -70,6 +70,11 @@ CLAMPS = {
     ),
     "unit norm": lambda: layers.UnitNormalization(),
     "celu": lambda: layers.Activation("celu"),
+    "two sides": lambda: layers.Lambda(lambda x: tf.nn.relu(x) + tf.nn.relu(-x)),
+    "no bend": lambda: layers.Lambda(lambda x: tf.nn.relu(x) - tf.nn.relu(-x)),
+    "bounds": lambda: layers.Lambda(
+        lambda x: tf.clip_by_value(tf.sigmoid(x), 0.2, 0.8)
+    ),
 }
 
 
@@ -112,14 +117,58 @@ def test_units_of_several_operations_follow_the_rule(name, rule):
     assert not explainer.audit.untouched
 
 
+# Further ways to write one: the function, and its slope.
+WRITTEN = {
+    "shares": (lambda x: 0.1 * x + 0.9 * tf.nn.relu(x), leaky(0.1)),
+    "negated": (lambda x: -tf.minimum(-x, 0.0), leaky(0)),
+    "shifted": (
+        lambda x: tf.nn.relu(x) - tf.nn.relu(x - 0.5),
+        lambda x: (x > 0) & (x < 0.5),
+    ),
+    "negated ceiling": (
+        lambda x: -tf.maximum(-tf.nn.relu(x), -0.4),
+        lambda x: (x > 0) & (x < 0.4),
+    ),
+    "tenth": (lambda x: tf.maximum(x, x / 10), leaky(0.1)),
+    "less": (lambda x: x * tf.cast(tf.less(0.0, x), x.dtype), leaky(0)),
+    "not": (
+        lambda x: tf.where(tf.logical_not(x > 0), tf.zeros_like(x), x),
+        leaky(0),
+    ),
+    "absolute": (lambda x: (x + tf.abs(x)) / 2, leaky(0)),
+}
+
+
 @pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+def test_a_rectifier_is_known_by_its_values_however_it_is_written(rule):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((8, 8, 3))
+    below = layers.Conv2D(4, 3)
+    x = below(inputs)
+    parts = [layers.Lambda(function)(x) for function, _ in WRITTEN.values()]
+    above = layers.Conv2D(2, 3, name="top")
+    model = keras.Model(inputs, above(layers.Concatenate()(parts)))
+    kernels = np.split(above.kernel.numpy(), len(parts), axis=2)
+    x = images(size=8)
+    explainer = Explainer(model, rule, layer="top")
+    assert len(explainer.audit.rectifiers) >= len(parts)
+    maps = explainer(x, channel=1, position="all")
+    expected = np.zeros_like(maps)
+    for (_, slopes), kernel in zip(WRITTEN.values(), kernels, strict=True):
+        one = layers.Conv2D(2, 3)
+        one.build((None, 6, 6, 4))
+        one.kernel.assign(kernel)
+        expected += by_hand(below, one, slopes, x, rule)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", CLAMPS)
-def test_clamps_in_smooth_functions_are_no_rectifiers(name, rule):
+def test_clamps_in_smooth_functions_are_no_rectifiers(name):
     model, _, _ = net(CLAMPS[name]())
     x = images(size=8)
     with pytest.raises(ValueError, match="says nothing of"):
-        explain(model, x, rule, layer="top", channel=1)
-    loose = Explainer(model, rule, layer="top", strict=False)
+        explain(model, x, "guided", layer="top", channel=1)
+    loose = Explainer(model, "guided", layer="top", strict=False)
     assert loose.audit.rectifiers == ()
     plain = explain(model, x, "backprop", layer="top", channel=1)
     np.testing.assert_allclose(loose(x, channel=1), plain, rtol=1e-4, atol=1e-6)
