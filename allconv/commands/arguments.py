@@ -221,6 +221,12 @@ def parser() -> argparse.ArgumentParser:
         "--before-rectifier", action="store_true", help="of --layer, as it ends in one"
     )
     sub.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="take the plain gradient where the rule says nothing",
+    )
+    sub.add_argument(
         "-o", "--output", default="explanation.png", help="the PNG, or a folder"
     )
     _data_dir(sub)

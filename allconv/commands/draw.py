@@ -43,6 +43,7 @@ def explain(arguments: argparse.Namespace) -> None:
         arguments.rule,
         settings | {"preprocess": said},
         before_rectifier=arguments.before_rectifier,
+        strict=arguments.strict,
         layer=arguments.layer,
         head=_number(arguments.head),
         channel=arguments.channel,

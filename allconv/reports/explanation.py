@@ -139,6 +139,7 @@ def write(
     settings: dict,
     *,
     before_rectifier: bool = False,
+    strict: bool = True,
     **neuron,
 ) -> tuple[list[Path], list[str]]:
     """Explain one neuron and write `output` (PNG), and beside it `.npz` and `.json`.
@@ -149,7 +150,7 @@ def write(
         model, preprocess, pullback: From `read_model`.
         rule: One of `rules.RULES`.
         settings: What to keep besides: the model's and the image's names.
-        before_rectifier: As for `saliency.explain`.
+        before_rectifier, strict: As for `saliency.explain`.
         **neuron: layer, channel, position, target: as for `saliency.explain`; head: of
             several outputs, as `output` there.
 
@@ -169,6 +170,7 @@ def write(
         layer=layer,
         output=head,
         before_rectifier=before_rectifier,
+        strict=strict,
         image_shape=pixels.shape[1:],
     )
     at_inputs, (index,), (activation,) = explainer.explained(
@@ -187,6 +189,11 @@ def write(
     )
     contents = [picture.getvalue(), arrays.getvalue()]
     notes = _notes(at_inputs, float(activation), before_rectifier, layer is None)
+    if untouched := (rule != "backprop") * len(explainer.audit.untouched):
+        notes.append(
+            f"Of {untouched} operations {rule} says nothing, the plain gradient "
+            "passes through them: they are named in the JSON."
+        )
     if rule == "guided" and layer is None:
         notes.append(GUIDED)
     facts = {

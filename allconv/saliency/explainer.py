@@ -376,8 +376,9 @@ class Explainer:
             )
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise ValueError(
-            "Use the rule 'backprop', or pass `strict=False` for the plain gradient, "
-            f"where {self.rule.name} says nothing of {', '.join(names[:3])}{more}."
+            "Use the rule 'backprop', or `strict=False` (on the command line "
+            "`--no-strict`) for the plain gradient, where "
+            f"{self.rule.name} says nothing of {', '.join(names[:3])}{more}."
         )
 
     def _check_rectified(self, images, output, made_by) -> None:

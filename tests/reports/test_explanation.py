@@ -354,6 +354,22 @@ def test_of_a_guided_map_of_a_class_it_is_told_that_it_may_not_know_the_class(
         assert (status, err.count("change little with the class")) == (0, told)
 
 
+def test_the_way_out_for_a_smooth_network_is_one_of_the_command(
+    capsys, files, tmp_path
+):
+    model = tiny(keras.layers.Conv2D(2, 3, activation="gelu", name="smooth"))
+    model.save(tmp_path / "smooth.keras")
+    given = (files[2], "--model", tmp_path / "smooth.keras", "--white", 1)
+    given = (*given, "-o", tmp_path / "map")
+    status, _, err = call(capsys, *given)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "on the command line `--no-strict`" in err
+    status, _, err = call(capsys, *given, "--no-strict")
+    assert status == 0
+    assert "guided says nothing" in err
+    assert "smooth (" in json.loads((tmp_path / "map.json").read_text())["audit"]
+
+
 def test_a_head_is_named_and_several_inputs_are_for_python(capsys, files, tmp_path):
     base = tiny()
     heads = [keras.layers.Dense(2, name=name)(base.outputs[0]) for name in ("a", "b")]
@@ -389,6 +405,7 @@ WORDS = {
     "--preprocess": ["tf", "caffe", "white:2", "white:", "fast"],
     "--fit": ["crop", "pad", "stretch", "fill"],
     "--before-rectifier": [()],
+    "--no-strict": [()],
     "--weights": ["gone.h5"],
     "--dataset": ["shapes", "gone"],
 }
@@ -436,6 +453,7 @@ def test_any_words_give_the_map_that_python_gives_or_a_line(
         "target": int(drawn["--target"]) if "--target" in drawn else None,
         "output": int(drawn["--head"]) if "--head" in drawn else None,
         "before_rectifier": "--before-rectifier" in drawn,
+        "strict": "--no-strict" not in drawn,
     }
     if "--position" in drawn:
         neuron["position"] = tuple(map(int, drawn["--position"]))

@@ -68,7 +68,7 @@ def test_a_smooth_network_is_refused_with_the_remedy_three_layers_and_a_count():
     with pytest.raises(ValueError, match="guided says nothing of") as refusal:
         Explainer(model, "guided")
     message = str(refusal.value)
-    assert message.startswith("Use the rule 'backprop', or pass `strict=False`")
+    assert message.startswith("Use the rule 'backprop', or `strict=False`")
     names, more = re.search(r"nothing of (.*) and (\d+) more\.$", message).groups()
     assert names.count(", ") == 2
     assert len(message) < 300
