@@ -46,7 +46,7 @@ from allconv.saliency.rules import RULES, Rule, overrides
 from allconv.saliency.soundness import (
     batch_size as fixed_batch,
     check_channels_last,
-    check_finite,
+    check_outputs,
     check_weights,
 )
 
@@ -294,7 +294,7 @@ class Explainer:
 
     def _check_finite(self, given, count) -> None:
         images, _, _, *held = (tf.constant(x[:count]) for x in given)
-        check_finite(self.model, self._inputs.join(images, held))
+        check_outputs(self.model, self._inputs.join(images, held))
 
     def _trace(self, images, channel, position, scale, *held):
         more: frozenset[str] = frozenset()

@@ -1,6 +1,6 @@
 """The rectifiers of a traced graph, of one operation or of several that are one unit.
 
-    relu(x), leaky_relu(x), max(x, c)                         one operation
+    relu(x), leaky_relu(x), max(x, c), min(x, c)              one operation
     relu6(x), clip(x, 0, c), relu(x) - relu(x - c)            a floor and a ceiling
     max(x, a x), x if x > c else a x, relu(x) - a relu(-x)    leaky, PReLU
     x cast(x > c), (x + |x|) / 2, -min(-x, 0)
@@ -8,7 +8,7 @@
 They are not known by how they are written. Where operations make a function of one
 signal, the function is tried on numbers: a rectifier consists of straight lines, bends
 upwards at one place, and is less steep on one side than on the other. It may have a
-ceiling if what it lets through goes through 0.
+ceiling if what it lets through goes through 0, or have nothing but a ceiling.
 
 What only looks like one is left to its plain gradient: a clamp inside a smooth
 function, such as the relu6(x + 3) of hard_sigmoid, clip(x, -1, 1), |x|, or a guard such
@@ -231,13 +231,18 @@ class _Search:
         outputs = [op.outputs[0], region.entry]
         kind, slopes = self.tried(beginning, outputs)
         scale = 1.0 if alone or not kind else slopes[0] / slopes[1]
-        if kind == "rectifier" and not turned:
-            self.add(region, 1, scale)
-        elif kind and not self.add_chain(region, scale):
-            # A clamp that is no rectifier is none in any of its steps.
-            self.leave(region, before, self.after(region))
-        elif not kind:
+        if not kind:
             self.leave(region)
+        elif kind == "rectifier" and not turned:
+            self.add(region, 1, scale)
+        elif not self.add_chain(region, scale):
+            others = [one for one in self.regions.values() if one is not region]
+            halves = any(one.entry is region.entry for one in others)
+            if before or self.after(region) or halves or slopes[0] < 0:
+                # A clamp that is no rectifier is none in any of its steps.
+                self.leave(region, before, self.after(region))
+            else:  # a ceiling alone
+                self.add(region, 1, scale)
 
     def add_chain(self, region: Region, scale: float) -> bool:
         """Add what is a rectifier with what stands before or after it, if it is one.

@@ -72,11 +72,17 @@ def check_finite(model: keras.Model, inputs: object) -> None:
         ValueError: Naming the first weight or layer.
     """
     check_weights(model)
+    check_outputs(model, inputs)
+
+
+def check_outputs(model: keras.Model, inputs: object) -> None:
+    """Refuse a model with a layer's output that is not finite, as `check_finite`."""
     with inlined_functions(), observed(model) as calls:
         model(inputs, training=False)
     for call in calls:  # a nested model's after those of its layers
         for output in tf.nest.flatten(call.output):
             if tf.is_tensor(output) and not _finite(output):
+                check_weights(model)
                 raise ValueError(
                     f"{model.name} gives values that are not finite, first in the "
                     f"layer {call.path!r}, though its weights and inputs are finite."
@@ -87,7 +93,10 @@ def _finite(values) -> bool:
     dtype = tf.as_dtype(keras.backend.standardize_dtype(values.dtype))
     if not dtype.is_floating:
         return True
-    return bool(np.isfinite(keras.ops.convert_to_numpy(values).astype("float32")).all())
+    array = keras.ops.convert_to_numpy(values).astype("float32", copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # finite only if all are, and quick
+    return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def batch_size(model: keras.Model) -> int | None:
