@@ -234,8 +234,9 @@ def _check(
     """
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
-            "`keras.config.image_data_format()` should be 'channels_last', as the "
-            f"networks are. Received: {keras.config.image_data_format()!r}"
+            "`keras.config.image_data_format()` should be 'channels_last': the "
+            "networks have their channels last. "
+            f"Received: {keras.config.image_data_format()!r}"
         )
     if (
         not isinstance(input_shape, tuple | list)

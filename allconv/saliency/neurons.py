@@ -240,7 +240,7 @@ def positions_of(position: Positions, n: int, sizes: tuple[int, ...]) -> np.ndar
             f"Received: position={position!r}"
         )
     axes = len(sizes)
-    one = "(row, column)" if axes == 2 else f"{axes} integers"
+    one = {1: "(step,)", 2: "(row, column)"}.get(axes, f"{axes} integers")
     array = np.asarray(position)
     if (
         not np.issubdtype(array.dtype, np.integer)

@@ -1,12 +1,13 @@
 """Which values an annotation takes, and in which words others are refused."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+from typing_extensions import NotRequired, TypedDict
 
-from allconv.core.annotations import Span
+from allconv.core.annotations import LATER, Span, refuse
 from allconv.core.arguments import Images, Whole, checked
 
 
@@ -53,6 +54,34 @@ def test_what_is_read_when_asked_for_is_not_read_through(tmp_path):
 def test_what_is_no_array_of_finite_numbers_is_named(images):
     with pytest.raises(ValueError, match="`images` should be an array of finite real"):
         called(images)
+
+
+def test_an_item_a_field_and_what_a_text_is_like_are_named():
+    with pytest.raises(ValueError, match=r"`size\[1\]` should be an integer\. .*='x'"):
+        called([1.0], size=[1, "x"])
+    with pytest.raises(ValueError, match="`size` should be a list, each an integer"):
+        called([1.0], size=3)
+
+    class Row(TypedDict):
+        epoch: int
+        loss: NotRequired[float]
+
+    refuse([{"epoch": 1, "more": None}], list[Row], "rows")
+    with pytest.raises(ValueError, match=r"`rows\[0\].loss` should be a finite number"):
+        refuse([{"epoch": 1, "loss": np.inf}], list[Row], "rows")
+    with pytest.raises(ValueError, match="`epoch` is missing"):
+        refuse({}, Row)
+    with pytest.raises(ValueError, match=r"one of keep, drop.*; the nearest is keep"):
+        refuse("keeep", Literal["keep", "drop"], "dead")
+
+
+def test_what_a_function_knows_better_is_left_to_it():
+    @checked
+    def shown(images: Annotated[np.ndarray, LATER], count: Whole) -> None: ...
+
+    shown("no images", 1)
+    with pytest.raises(ValueError, match="`count`"):
+        shown("no images", 0)
 
 
 def test_axes_are_named():
