@@ -24,31 +24,42 @@ def short_side(size: int) -> int:
     return round(size * ENLARGED)
 
 
-def decode(content: tf.Tensor, plain: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+def decode(
+    content: tf.Tensor,
+    plain: tf.Tensor | bool = True,
+    turn: tf.Tensor | int = 1,
+) -> tf.Tensor:
     """Pixels of an image, upright: uint8 `(height, width, 3)`, as Pillow has them.
 
     Args:
         content: The file's bytes.
         plain: Whether it is a JPEG, of colour or grey. Any other is Pillow's to decode.
-        turn: EXIF's orientation, 1 to 8.
+        turn: EXIF's orientation, 1 to 8, of a JPEG.
     """
 
     def jpeg() -> tf.Tensor:
         # The default is a faster transform, one grey level off in two values of three.
         image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-        across = lambda: tf.transpose(image, [1, 0, 2])  # noqa: E731
-        image = tf.cond(turn >= 5, across, lambda: image)
-        rows = (turn == 3) | (turn == 4) | (turn == 7) | (turn == 8)
-        columns = (turn == 2) | (turn == 3) | (turn == 6) | (turn == 7)
-        image = tf.cond(rows, lambda: image[::-1], lambda: image)
-        return tf.cond(columns, lambda: image[:, ::-1], lambda: image)
+        return image if isinstance(turn, int) and turn == 1 else _turned(image, turn)
 
     def other() -> tf.Tensor:
         # With a state, as is the default, `tf.data` would make one image at a time.
         return tf.numpy_function(pixels, [content], tf.uint8, stateful=False)
 
-    image = tf.cond(plain, jpeg, other)
+    image = jpeg() if plain is True else tf.cond(plain, jpeg, other)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _turned(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    """What EXIF's orientation makes of the stored rows."""
+
+    def across() -> tf.Tensor:
+        return tf.transpose(image, [1, 0, 2])
+
+    image = tf.cond(turn >= 5, across, lambda: image)
+    down = tf.where((turn == 3) | (turn == 4) | (turn == 7) | (turn == 8), -1, 1)
+    right = tf.where((turn == 2) | (turn == 3) | (turn == 6) | (turn == 7), -1, 1)
+    return image[::down, ::right]
 
 
 def pixels(content: bytes) -> np.ndarray:

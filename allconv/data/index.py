@@ -159,7 +159,7 @@ def _row(offset: int, content: bytes, label: int = -1) -> tuple:
             with contextlib.suppress(Exception):  # EXIF may be anything
                 turn = int(image.getexif().get(0x0112, 1))
             turn = turn if 1 <= turn <= 8 else 1
-    crops.decode(content, np.bool_(plain), np.int8(turn))
+    crops.decode(content) if plain else crops.pixels(content)
     digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
     return offset, len(content), turn, plain, label, digest
 

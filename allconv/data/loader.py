@@ -153,7 +153,9 @@ class _Reader:
         self._offset, self._size = (
             tf.constant(np.ascontiguousarray(rows[k])) for k in ("offset", "size")
         )
+        # A graph has only what its images need.
         self._whole = not rows["offset"].any()  # a file each, not records of one
+        self._all_plain, self._upright = rows["plain"].all(), (rows["turn"] == 1).all()
 
     def __call__(self, number: tf.Tensor) -> tf.Tensor:
         path = self._files[self._file[number]]
@@ -164,7 +166,9 @@ class _Reader:
             # With a state, as is the default, `tf.data` would read one at a time.
             content = tf.numpy_function(_part, place, tf.string, stateful=False)
             content = tf.ensure_shape(content, [])
-        return crops.decode(content, self._plain[number], self._turn[number])
+        plain = True if self._all_plain else self._plain[number]
+        turn = 1 if self._upright else self._turn[number]
+        return crops.decode(content, plain, turn)
 
 
 def _part(path: bytes, offset: int, size: int) -> bytes:

@@ -75,6 +75,8 @@ def test_a_jpeg_is_decoded_as_by_pillow_and_any_other_by_it():
         plain = mode in ("RGB", "L")
         found = decode(content, tf.constant(plain), tf.constant(turn if plain else 1))
         np.testing.assert_array_equal(found, crops.pixels(content))
+        if plain and turn == 1:
+            np.testing.assert_array_equal(crops.decode(content), found)
 
 
 @settings(max_examples=25)
