@@ -96,9 +96,12 @@ def draw(
     lines = max((t.count("\n") + 1 for t in column_titles), default=0)
     top = 0.05 + 0.17 * points / 8 * lines
     bottom = 0.05 + 0.15 * points / 8 * bool(feet) + below
-    total = size + (left + right, top + bottom)
-    # A pixel of the canvas is two dots wide and high: nothing is resampled.
-    figure = Figure(figsize=total, dpi=2 * factor * tiles.shape[3] / inches)
+    # A pixel of the canvas is two dots wide and high, and begins where a dot does:
+    # nothing is resampled.
+    dpi = 2 * factor * tiles.shape[3] / inches
+    left, right, top, bottom = np.ceil(np.array([left, right, top, bottom]) * dpi) / dpi
+    total = size + (left + right, top + bottom) + 1e-3 / dpi  # which is cut to dots
+    figure = Figure(figsize=total, dpi=dpi)
     axes = figure.add_axes((left, bottom, *size) / np.tile(total, 2))
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_frame_on(False)

@@ -11,11 +11,13 @@ function returns the limits it used, for the caption. Figures are plain
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from allconv.core.annotations import LATER
 from allconv.core.arguments import Whole, checked
 from allconv.core.checks import check_choice
 from allconv.figures.grid import PAPER, POINTS, draw, marks, ranges, rgb, texts
@@ -48,11 +50,13 @@ def signed_limit(maps: np.ndarray, percentile: float = 99.5) -> float:
 
 
 @checked
-def signed_colours(maps: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
+def signed_colours(
+    maps: Annotated[np.ndarray, LATER], limit: float | np.ndarray
+) -> np.ndarray:
     """Put signed maps on a scale from 0 to 1 on which zero is 0.5 exactly.
 
     Args:
-        maps: Array of any shape.
+        maps: Array of any shape; NaN stays NaN.
         limit: Magnitude that is drawn as 0 or 1, as is all beyond it; one, or an array
             that broadcasts. Where it is 0 the map is drawn as zeros.
 
@@ -66,12 +70,12 @@ def signed_colours(maps: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
 
 @checked
 def shared_limits(
-    maps: np.ndarray, share: str = "row", percentile: float = 99.5
+    maps: Annotated[np.ndarray, LATER], share: str = "row", percentile: float = 99.5
 ) -> np.ndarray:
     """One limit per map of a grid, equal for the maps that are to be compared.
 
     Args:
-        maps: `(rows, columns, height, width, channels)`.
+        maps: `(rows, columns, height, width, channels)`; NaN as for `signed_limit`.
         share: `"row"`, `"column"`, `"all"` or `"none"`: which maps have one scale.
         percentile: As for `signed_limit`.
 
