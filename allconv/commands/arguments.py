@@ -173,6 +173,30 @@ def parser() -> argparse.ArgumentParser:
     _data_dir(sub)
 
     sub = command(
+        "imports.import_",
+        "import",
+        "Write a network that others trained on ImageNet as a .keras file.",
+        epilog="Beside it a .json says where it is from, its digest and its error.",
+    )
+    sub.add_argument(
+        "network", help="squeezenet, zfnet, alexnet; or of keras.applications: ResNet50"
+    )
+    sub.add_argument(
+        "file", nargs="?", help="its weights, .npz or .h5; of Keras: fetched without"
+    )
+    sub.add_argument("-o", "--output", metavar="FILE", help="ends in .keras")
+    sub.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="measure the error on photographs: class folders, or named by synset",
+    )
+    sub.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="names of the classes, one a line, in the network's order",
+    )
+
+    sub = command(
         "show.table", "table", "Print a table of the paper with our errors beside."
     )
     sub.add_argument(

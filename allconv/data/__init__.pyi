@@ -12,6 +12,7 @@ from . import (
     mnist as mnist,
     own as own,
     photo as photo,
+    photos as photos,
     pickled as pickled,
     preprocessing as preprocessing,
     segmentation as segmentation,

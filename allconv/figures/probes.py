@@ -86,9 +86,12 @@ def occlusion_figure(
         titles.insert(1, "activation of the\nstrongest feature map")
     figure = Figure((2.6 * len(titles) + 1.2, 2.3 * n), layout="constrained")
     axes = figure.subplots(n, len(titles), squeeze=False)
-    colours = class_colours(np.unique(result.label).tolist())
+    every = np.unique(result.label)
     strongest, clean = result.activation, result.clean_activation
     for i, row in enumerate(axes):
+        # Of more classes than colours a row has its own, as it has its own legend.
+        here = every if len(every) <= len(COLOURS) else np.unique(result.label[i])
+        colours = class_colours(here.tolist())
         cells = iter(row)
         axis = next(cells)
         _show(axis, pictures[i])

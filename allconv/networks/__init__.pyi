@@ -9,6 +9,7 @@ from . import (
     classifier as classifier,
     export as export,
     facts as facts,
+    imported as imported,
     own as own,
     places as places,
     registry as registry,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from allconv.core.arrays import check_finite
 from allconv.saliency import soundness
@@ -226,5 +227,7 @@ def batches(
         )
     # Equal shares, so that next to nothing is read twice at the end.
     batch_size = -(-count // -(-count // batch_size))
-    for start in range(0, count, batch_size):
+    # A bar, on a terminal, of what takes more than some seconds.
+    bar = {"unit": "batch", "disable": None, "delay": 5, "leave": False}
+    for start in tqdm(range(0, count, batch_size), **bar):
         yield np.arange(start, start + batch_size).clip(max=count - 1)

@@ -87,6 +87,8 @@ def found(model: keras.Model) -> tuple[str, str]:
         match layer:
             case keras.layers.Rescaling() if np.max(np.abs(layer.scale)) < 0.05:
                 return "white:255", f"white:255, since {layer.name!r} scales pixels"
+            case keras.layers.Rescaling() if np.max(layer.offset) < -2:
+                return "white:255", f"white:255, since {layer.name!r} centres pixels"
             case keras.layers.Normalization() if layer.mean is not None:
                 mean, spread = np.max(layer.mean), np.max(layer.variance) ** 0.5
                 of = f"since {layer.name!r} expects a mean of {mean:.3g}"

@@ -9,18 +9,15 @@ from allconv.figures import probes
 from allconv.probes import occlusion, patches
 from allconv.probes.evolution import follow
 from allconv.probes.invariance import measure
-from allconv.reports import units
 from allconv.saliency.explainer import Explainer, deconvnet
-from experiments.zfnet.subject import NotRunError, Subject
-
-CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+from experiments.zfnet.subject import Looked, NotRunError, Subject
 
 
-def strongest(subject: Subject) -> list[Path]:
+def strongest(subject: Looked) -> list[Path]:
     """Figure 2: the nine strongest activations of random feature maps, projected."""
     rng = np.random.default_rng(0)
     tops = patches.top_activations(
-        subject.model, subject.inputs(subject.images), CONVOLUTIONS, progress=False
+        subject.model, subject.every_input(), subject.layers, batch_size=20
     )
     panels = {}
     for layer, top in tops.items():
@@ -30,15 +27,21 @@ def strongest(subject: Subject) -> list[Path]:
         explainer = Explainer(
             subject.model, "deconvnet", layer=layer, seed="activation"
         )
-        maps = units.explain_top(
-            subject.classifier, {layer: explainer}, subject.images, top, channels
-        )[layer]
-        pictures = patches.gather(subject.images, top.index)
-        box = patches.visible(top.box, pictures.shape[2:4])
+        pictures, maps = [], []
+        for channel, found in zip(channels, top.index, strict=True):
+            seen = np.asarray(subject.images[found])
+            (here,) = np.flatnonzero(channels == channel)
+            position = np.stack([top.y[here], top.x[here]], -1)
+            at_inputs = explainer(
+                subject.inputs(seen), channel=int(channel), position=position
+            )
+            pictures.append(seen)
+            maps.append(subject.pixels(seen, at_inputs))
+        box = patches.visible(top.box, np.shape(pictures)[2:4])
         panels[layer] = probes.Panel(
             channels,
-            patches.crop(pictures / 255, box, np.nan),
-            patches.crop(maps, box, np.nan),
+            patches.crop(np.array(pictures) / 255, box, np.nan),
+            patches.crop(np.array(maps), box, np.nan),
         )
     return [subject.draw("strongest", probes.strongest_figure(panels))]
 
@@ -73,11 +76,11 @@ def evolution(subject: Subject) -> list[Path]:
     return paths
 
 
-def invariance(subject: Subject) -> list[Path]:
+def invariance(subject: Looked) -> list[Path]:
     """Figure 5: distance of features and p(class) as the image moves, grows, turns."""
-    chosen = subject.right[:50]
+    chosen = subject.right[: subject.few]
     values = {
-        "translation": np.arange(-12, 13),
+        "translation": np.linspace(-subject.shift, subject.shift, 25),
         "scale": np.linspace(0.6, 1.8, 13),
         "rotation": np.arange(0, 361, 10),
     }
@@ -86,8 +89,9 @@ def invariance(subject: Subject) -> list[Path]:
             *(subject.model, subject.inputs(subject.images[chosen])),
             transform,
             amounts,
-            ["conv1", "fc7"],
+            subject.ends,
             labels=subject.labels[chosen],
+            fill=subject.grey,
         )
         for transform, amounts in values.items()
     }
@@ -95,7 +99,7 @@ def invariance(subject: Subject) -> list[Path]:
     return [subject.draw("invariance", figure)]
 
 
-def occlude(subject: Subject) -> list[Path]:
+def occlude(subject: Looked) -> list[Path]:
     """Figure 7: a grey square slides over one image of each of five classes."""
     right = subject.right
     _, first = np.unique(subject.labels[right], return_index=True)
@@ -103,12 +107,14 @@ def occlude(subject: Subject) -> list[Path]:
     pictures = subject.images[chosen]
     inputs = subject.inputs(pictures)
     found = occlusion.occlude(
-        subject.model, inputs, 8, 1, 0, labels=subject.labels[chosen], layer="conv5"
+        *(subject.model, inputs, *subject.square, subject.grey),
+        labels=subject.labels[chosen],
+        layer=subject.layers[-1],
     )
     maps = deconvnet(
         subject.model,
         inputs,
-        layer="conv5",
+        layer=subject.layers[-1],
         channel=found.channel,
         position="all",
         seed="activation",

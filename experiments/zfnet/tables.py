@@ -14,7 +14,7 @@ from allconv.probes.correspondence import compare, load_parts
 from allconv.probes.filters import filter_statistics, silent
 from allconv.probes.transfer import PIXELS, Transfer, carry
 from allconv.results import paper, tables
-from experiments.zfnet.subject import NETWORK, NotRunError, Subject
+from experiments.zfnet.subject import NETWORK, Looked, NotRunError, Subject
 
 # Preset -> (what was changed, row of the paper's Table 3, its reference there).
 ABLATION = {
@@ -91,17 +91,14 @@ def filters(subject: Subject) -> list[Path]:
     ]
 
 
-def correspondence(subject: Subject) -> list[Path]:
+def correspondence(subject: Looked) -> list[Path]:
     """Figure 8 and Table 1: the same part masked in the faces of several dogs."""
-    dataset, boxes = subject.dataset, load_parts(subject.parts)
+    boxes = load_parts(subject.parts)
     of = json.loads(subject.parts.read_text()).get("dataset")
-    if of != dataset:
-        raise NotRunError(f"{subject.parts} has boxes of {of}, not {dataset}")
-    images = subject.images[[int(name) for name in boxes.names]]
-    layers = {"conv5": 5, "fc7": 7}
+    images = subject.images[subject.numbers(boxes.names, of)]
     scores = compare(
-        *(subject.model, subject.inputs(images), boxes.boxes, list(layers)),
-        fill=0,
+        *(subject.model, subject.inputs(images), boxes.boxes, list(subject.compared)),
+        fill=subject.grey,
         draws=50,
     )
     rows = [
@@ -109,7 +106,9 @@ def correspondence(subject: Subject) -> list[Path]:
             *(score.part, score.layer, spread(score.pairs)),
             spread(score.among_changed),
             published(
-                paper.CORRESPONDENCE.get(score.part, {}).get(layers[score.layer])
+                paper.CORRESPONDENCE.get(score.part, {}).get(
+                    subject.compared[score.layer] or 0
+                )
             ),
         ]
         for score in scores

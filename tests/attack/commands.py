@@ -93,6 +93,8 @@ def tried(line: list[str], folder: Path) -> str:
     said = [one for one in err.getvalue().splitlines() if one.startswith("allconv: ")]
     if "Traceback" in err.getvalue() and "--traceback" not in line:
         return "a traceback"
+    if status == 1 and said and "--traceback shows" not in said[-1]:
+        return ""  # what was amiss was found, and is told: of `evaluate --all`
     if status not in (0, 2):
         return f"status {status}: {said[-1:] or err.getvalue()[-200:]}"
     if status and len(said) != 1:

@@ -75,6 +75,13 @@ def test_the_scale_by_hand():
     assert got.tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1]
 
 
+def test_what_is_beyond_an_image_has_no_colour_and_no_share_in_the_limits():
+    maps = np.array([[np.nan, 2.0, -4.0]])
+    np.testing.assert_array_equal(signed_colours(maps, 4.0), [[np.nan, 0.75, 0]])
+    limits = shared_limits(maps[None, :, :, None, None], percentile=100)
+    assert limits.tolist() == [[4.0]]
+
+
 @given(grids)
 def test_the_limit_is_a_percentile_of_the_magnitudes_that_are_not_zero(maps):
     magnitudes = sorted(abs(value) for value in maps.ravel().tolist() if value)
