@@ -93,11 +93,11 @@ def filters(subject: Subject) -> list[Path]:
 
 def correspondence(subject: Looked) -> list[Path]:
     """Figure 8 and Table 1: the same part masked in the faces of several dogs."""
-    boxes = load_parts(subject.parts)
+    model, boxes = subject.model, load_parts(subject.parts)
     of = json.loads(subject.parts.read_text()).get("dataset")
     images = subject.images[subject.numbers(boxes.names, of)]
     scores = compare(
-        *(subject.model, subject.inputs(images), boxes.boxes, list(subject.compared)),
+        *(model, subject.inputs(images), boxes.boxes, list(subject.compared)),
         fill=subject.grey,
         draws=50,
     )
