@@ -1,7 +1,7 @@
 """Images with a class for each pixel: drawn by code, or a folder of image/mask pairs.
 
-`load("textures")` is a synthetic set: shapes of one texture on another, which only
-their outline tells apart. A folder may be in the layout of Cityscapes or of VOC, or
+`load("textures")` is a synthetic set: shapes on textures, which only their outline
+tells apart. A folder may be in the layout of Cityscapes or of VOC, or
 hold `images` and `masks` of the same names. A pixel of mask 255 has no class: it is
 neither learned nor measured.
 """
@@ -78,7 +78,7 @@ def load(name: str, size: Annotated[int, Span(8, 4096)] = SIZE) -> Segments:
     """Load a segmentation set, by its name or its path.
 
     Args:
-        name: `"textures"`, which is drawn: 2,000 images to train on and 500 to test on.
+        name: `"textures"`, which is drawn: 1,300 images to train on and 500 to test on.
             Or a folder that holds `leftImg8bit` and `gtFine` (Cityscapes: its parts
             train and val, 19 classes); `JPEGImages` and `SegmentationClass` (VOC: the
             lists train and val of `ImageSets/Segmentation`, 21 classes); or `images`
@@ -93,7 +93,7 @@ def load(name: str, size: Annotated[int, Span(8, 4096)] = SIZE) -> Segments:
     if name == "textures":
         if size != SIZE:
             raise ValueError(f"`size` should be {SIZE} of textures. Received: {size}")
-        return Segments(draw(2000, seed=0), draw(500, seed=1), ("ground", *SHAPES))
+        return Segments(draw(1300, seed=0), draw(500, seed=1), ("ground", *SHAPES))
     folder = Path(name).expanduser()
     known: dict[str, Callable[[Path], Found]] = {
         "leftImg8bit": _cityscapes,
@@ -116,9 +116,10 @@ def load(name: str, size: Annotated[int, Span(8, 4096)] = SIZE) -> Segments:
 def draw(n: Annotated[int, Span(1, 10**6)], seed: Seed = 0) -> Split:
     """Draw images of textured shapes on textures, the same for the same seed.
 
-    Ground and shapes are each a grating of two random colours, in a random direction,
-    under noise; so no colour and no texture has a class, the outlines have. Each image
-    has one to three shapes, the later ones over the earlier.
+    The ground is a grating, in a random direction, of two colours that differ by 60
+    grey levels at least; a shape has one colour, at random; all is under noise. So the
+    texture tells a shape from the ground, and its outline alone which shape it is. Each
+    image has one to three, the later ones over the earlier.
 
     Args:
         n: Number of images.
@@ -133,7 +134,7 @@ def draw(n: Annotated[int, Span(1, 10**6)], seed: Seed = 0) -> Split:
     count = rng.integers(1, FIGURES + 1, n)
     row, column = np.indices((SIZE, SIZE))
     for i in range(FIGURES):
-        radius = rng.uniform(8, 16, (n, 1, 1))
+        radius = rng.uniform(7, 13, (n, 1, 1))
         y, x = rng.uniform(radius, SIZE - 1 - radius, (2, n, 1, 1))
         angle = rng.uniform(-0.3, 0.3, (n, 1, 1))  # radians
         v, u = (row - y) / radius, (column - x) / radius
@@ -146,7 +147,7 @@ def draw(n: Annotated[int, Span(1, 10**6)], seed: Seed = 0) -> Split:
         for k, shape in enumerate(SHAPES):
             mine = (label == k) & (i < count)
             inside[mine] = shapes.SHAPES[shape](u[mine], v[mine])
-        images = np.where(inside[..., None], _texture(rng, n), images)
+        images = np.where(inside[..., None], rng.uniform(0, 255, (n, 1, 1, 3)), images)
         masks = np.where(inside, label[:, None, None].astype(np.uint8) + 1, masks)
     images += rng.normal(0, 8, images.shape)
     return np.clip(images, 0, 255).astype(np.uint8), masks
@@ -159,8 +160,8 @@ def _texture(rng: np.random.Generator, n: int) -> np.ndarray:
     along = row * np.cos(angle) + column * np.sin(angle)
     period = rng.uniform(4, 16, (n, 1, 1))
     share = (1 + np.sin(2 * np.pi * along / period + phase))[..., None] / 2
-    first, second = rng.uniform(0, 255, (2, n, 1, 1, 3))
-    return share * first + (1 - share) * second
+    colour = rng.uniform(0, 195, (n, 1, 1, 3))
+    return colour + share * rng.uniform(60, 255 - colour)
 
 
 def _cityscapes(folder: Path) -> Found:

@@ -1,8 +1,9 @@
 """A small fully convolutional network: a class for each pixel, in place of one image's.
 
-Two 3x3 convolutions at each of three resolutions, the first of the second and third
-with stride 2. Class scores come from the last two resolutions by 1x1 convolutions; the
-coarser ones are enlarged and added to the finer ones, as in FCN (Long et al., 2015).
+Two 3x3 convolutions at each of several resolutions, the first of each but the first
+with stride 2. Class scores come from all resolutions but the first, by 1x1
+convolutions; the coarser ones are enlarged and added to the finer ones, as in FCN (Long
+et al., 2015).
 With `norm="deconv"` the convolutions that score are whitened too, as in the
 segmentation networks of Ye et al. (2020). It is in no preset: those train classifiers.
 """
@@ -21,15 +22,13 @@ from allconv.networks import registry
 from allconv.networks.builders import Options
 from allconv.networks.classics_layers import Convolutions
 
-SHRINKS = 4  # the coarsest map has a pixel for so many of the image
-
 
 @checked
 def fcn(
     classes: Whole,
     *,
     input_shape: Sequence[int | None] = (64, 64, 3),
-    widths: Sequence[Whole] = (12, 24, 48),
+    widths: Sequence[Whole] = (12, 24, 32, 32),
     norm: str = "none",
     norm_options: Mapping[str, Any] | None = None,
     kernel_initializer: str | None = "he_normal",
@@ -39,9 +38,9 @@ def fcn(
 
     Args:
         classes: Number of classes.
-        input_shape: `(height, width, channels)`; height and width are multiples of 4,
-            or None.
-        widths: Channels at the three resolutions.
+        input_shape: `(height, width, channels)`; height and width are whole at each
+            resolution (multiples of 8 of four), or None.
+        widths: Channels at each resolution, two or more.
         norm: `"none"`, `"batch"` or `"deconv"`; see `builders.ARGUMENTS`.
         norm_options: Arguments for the layers of that norm.
         kernel_initializer: Keras initialiser of all kernels, by name; None: the
@@ -57,14 +56,15 @@ def fcn(
     """
     settings = {} if norm_options is None else dict(norm_options)
     registry.check_norm_options("a segmentation network", norm, settings)
+    if len(widths) < 2:
+        raise ValueError(f"`widths` should be two or more. Received: widths={widths}")
     sides = [side for side in input_shape[:2] if side is not None]
-    if len(input_shape) != 3 or any(side % SHRINKS or side < 1 for side in sides):
+    whole = 2 ** (len(widths) - 1)
+    if len(input_shape) != 3 or any(side % whole or side < 1 for side in sides):
         raise ValueError(
             "`input_shape` should be (height, width, channels), the first two "
-            f"multiples of {SHRINKS}. Received: input_shape={input_shape}"
+            f"multiples of {whole}. Received: input_shape={input_shape}"
         )
-    if len(widths) != 3:
-        raise ValueError(f"`widths` should be three. Received: widths={widths}")
     options = Options(name, classes, None, 0.0, kernel_initializer, norm, settings)
     make = Convolutions(options, block=64)
     x = inputs = keras.Input(tuple(input_shape), name="images")
@@ -73,12 +73,11 @@ def fcn(
         x = make.convolve(x, f"conv{i}_1", width, 3, 1 if i == 1 else 2)
         x = make.convolve(x, f"conv{i}_2", width, 3)
         maps.append(x)
-    fine, coarse = (
-        make.weigh(part, f"score{i}", classes, use_bias=True)
-        for i, part in ((2, maps[1]), (3, maps[2]))
-    )
-    coarse = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge3")(coarse)
-    x = layers.Add(name="add")([fine, coarse])
-    x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge2")(x)
+    x = None
+    for i in range(len(widths), 1, -1):
+        score = make.weigh(maps[i - 1], f"score{i}", classes, use_bias=True)
+        x = score if x is None else layers.Add(name=f"add{i}")([score, x])
+        enlarge = {"interpolation": "bilinear", "name": f"enlarge{i}"}
+        x = layers.UpSampling2D(2, **enlarge)(x)
     x = layers.Activation("linear", dtype="float32", name="scores")(x)
     return keras.Model(inputs, x, name=name)
