@@ -13,7 +13,15 @@ from pathlib import Path
 
 from allconv.core import files
 from allconv.results import tables
-from experiments import RECORDS, fast, imagenet, netdeconv, peers, table3
+from experiments import (
+    RECORDS,
+    TABLES as KEPT,
+    fast,
+    imagenet,
+    netdeconv,
+    peers,
+    table3,
+)
 from tools import matrix
 
 ROOT = Path(__file__).parent.parent
@@ -36,8 +44,16 @@ TABLES = {
     "imagenet_table_2": imagenet.ensembles,
     "imagenet_table_3": imagenet.zfnet,
     "imagenet_netdeconv": imagenet.netdeconv,
+    "fashion": lambda _: kept("netdeconv_fashion"),
+    "sparsity": lambda _: kept("netdeconv_sparsity"),
+    "segmentation": lambda _: kept("segmentation"),
 }
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def kept(name: str) -> str:
+    """A table as its experiment wrote it."""
+    return (KEPT / f"{name}.md").read_text(encoding="utf-8").rstrip()
 
 
 def documents() -> list[Path]:

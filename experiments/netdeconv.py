@@ -167,13 +167,13 @@ def trained_root(images: np.ndarray, labels: np.ndarray, batch: int = 64):
     return first.running_deconv.numpy()
 
 
-def kernels(images: np.ndarray, labels: np.ndarray) -> Figure:
+def kernels(images: np.ndarray, trained: np.ndarray) -> Figure:
     """The whitening of 5 x 5 patches of images, and that of a trained first layer."""
-    matrix = correlation.covariance(correlation.patch_rows(images[:1000], 5))
+    matrix = correlation.covariance(correlation.patch_rows(images, 5))
     return whitening.deconvolution_kernels(
         {
             "patches, exact root": correlation.whitener(matrix, epsilon=1e-2),
-            "a trained first layer": trained_root(images, labels),
+            "a trained first layer": trained,
         }
     )
 
@@ -208,13 +208,13 @@ def sparsity_table(patches: Mapping[str, np.ndarray]) -> str:
 
 def figures(records: list[dict]) -> Iterator[tuple[str, Figure]]:
     """Names and figures, one after the other."""
-    _, images, labels = example_images(6400)
+    _, images, _ = example_images()
     losses = correlation.one_step(correlation.patch_rows(images[:200], 5))
     yield "netdeconv_one_step", whitening.descents(losses)
     matrices = before_and_after(images)
     yield "netdeconv_covariance", whitening.covariances(matrices)
-    yield "netdeconv_kernels", kernels(images, labels)
-    patches = whitened_patches(images[:1000])
+    yield "netdeconv_kernels", kernels(images, trained_root(*example_images(6400)[1:]))
+    patches = whitened_patches(images)
     write_text(TABLES / "netdeconv_sparsity.md", f"{sparsity_table(patches)}\n")
     yield "netdeconv_sparsity", whitening.densities(patches)
     found = curves(records)

@@ -5,7 +5,7 @@ linear model of whitened pixels comes near the closed form of the regression wit
 epoch, where plain and batch-normalised gradient descent stay far above it; and logistic
 regression and an MLP learn faster too.
 
-    python -m experiments.netdeconv_fashion           # 40 minutes on two cores
+    python -m experiments.netdeconv_fashion           # 12 minutes on two cores
     python -m experiments.netdeconv_fashion --draw    # the table and figure alone
 
 The networks are those of the authors' code: pixels from 0 to 1 into one dense layer, or
@@ -32,7 +32,13 @@ median step's, times the steps. MNIST, which the paper has too, is not run:
 `--dataset mnist` runs it where it is at hand. The paper has figures and no numbers of
 these experiments.
 
-Expected: `tables/netdeconv_fashion.md`, `figures/netdeconv_fashion.png`.
+Found (`tables/netdeconv_fashion.md`, `figures/netdeconv_fashion.png`), three seeds: the
+closed form's loss is 0.174; `deconv` ends at 0.181, plain descent at 0.194, `batch` at
+0.213. Logistic regression: 0.415, 0.518, 0.455. MLP: 0.263, 0.616, 0.391; test errors
+12.7, 24.2 and 15.7 %. `channels` is between in the linear models, and level in the MLP
+at a fifth of the seconds. Per second plain descent is ahead in the linear models: a
+step of `deconv` takes 30 times as long. With 15 iterations, 512 images are too few for
+784 directions, and all is worse.
 """
 
 import argparse

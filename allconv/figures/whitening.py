@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from allconv.core.arguments import Matrix, Positive, checked
 from allconv.figures import maps
@@ -193,7 +193,7 @@ def progress(
         curves: By what was measured and by label: steps, the time of one, and values
             `(runs, steps)`, whose mean is drawn, from the least to the largest a band.
         units: What to call steps and their time.
-        logarithmic: Of both scales.
+        logarithmic: Of both scales, which start behind the first step.
         floors: By what was measured: a value that none can be below, as a line.
 
     Raises:
@@ -203,26 +203,30 @@ def progress(
         raise ValueError("`curves` should be one or more. Received: none")
     figure = Figure(figsize=(3.6 * len(curves), 6), dpi=100, layout="constrained")
     grid = figure.subplots(2, len(curves), squeeze=False, sharey="col")
+    drawn: dict[str, Artist] = {}
     for column, (measure, lines) in zip(grid.T, curves.items(), strict=True):
-        drawn: dict[str, Artist] = {}
         for i, (label, (steps, each, runs)) in enumerate(lines.items()):
-            look = {"color": maps.COLOURS[i], "ls": ("-", "--", "-.", ":")[i % 4]}
-            for axes, x in zip(column, (steps, each * np.array(steps)), strict=True):
-                low, mean, high = (f(runs, axis=0) for f in (np.min, np.mean, np.max))
-                axes.fill_between(x, low, high, alpha=0.2, color=look["color"], lw=0)
-                (drawn[label],) = axes.plot(x, mean, lw=1.8, **look)
+            colour, style = maps.COLOURS[i], ("-", "--", "-.", ":")[i % 4]
+            kept = np.array(steps) > (0 if logarithmic else -1)
+            x, values = np.array(steps)[kept], np.array(runs)[:, kept]
+            low, mean, high = (f(values, axis=0) for f in (np.min, np.mean, np.max))
+            for axes, place in zip(column, (x, each * x), strict=True):
+                axes.fill_between(place, low, high, alpha=0.2, color=colour, lw=0)
+                (drawn[label],) = axes.plot(place, mean, style, color=colour, lw=1.8)
         for axes, unit in zip(column, units, strict=True):
             if floors and measure in floors:
                 drawn["closed form"] = axes.axhline(floors[measure], color="0.4", lw=1)
             if logarithmic:
-                axes.set_xscale("symlog", linthresh=1 if unit == "steps" else 0.1)
-                axes.set_yscale("log")
-                for axis in (axes.xaxis, axes.yaxis):
-                    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.set(xscale="log", yscale="log")
+                plain = StrMethodFormatter("{x:g}")
+                axes.xaxis.set_major_formatter(plain)
+                axes.yaxis.set_major_formatter(plain)
+                axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+                axes.yaxis.set_minor_formatter(plain)
             axes.set_xlabel(unit)
             axes.set_ylabel(measure)
-        _plain(column[1], {})
-        _plain(column[0], drawn)
+            _plain(axes, {})
+    legend(figure, drawn, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
