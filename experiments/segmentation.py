@@ -6,7 +6,8 @@ the question is asked of a small fully convolutional network and of a **syntheti
 shapes on textures (`allconv.data.segmentation`), which says nothing of Cityscapes.
 
     python -m experiments.segmentation                  # 40 minutes on two cores
-    python -m experiments.segmentation --draw           # table and figures alone
+    python -m experiments.segmentation --draw           # the table and figure alone
+    python -m experiments.segmentation --examples       # 5 minutes: what each finds
     python -m experiments.segmentation --data CITYSCAPES --size 256
 
 1,000 images of 64 pixels and 6 classes, six epochs, batches of 8, SGD with momentum 0.9
@@ -41,7 +42,6 @@ from allconv.data import datasets, segmentation
 from allconv.data.preprocessing import MeanStd
 from allconv.data.segmentation import IGNORED, Split
 from allconv.figures import segments, whitening
-from allconv.networks.registry import NORMS
 from allconv.networks.segmentation import fcn
 from allconv.results.tables import markdown
 from experiments import FIGURES, TABLES
@@ -66,6 +66,11 @@ RECIPE = Recipe("fcn", epochs=6, batch=8, crop=64, rate=None)
 # Their command: Cityscapes, ResNet-50 from random weights, images scaled by 0.5 to 2
 # of 520 pixels and mirrored at random, blocks of 64, 5 iterations. Not run.
 AUTHORS = Recipe("fcn_resnet50", epochs=30, batch=8, crop=480, rate=0.1)
+# By label: a norm and its options.
+KINDS: dict[str, tuple[str, dict]] = {
+    **{"none": ("none", {}), "batch": ("batch", {}), "deconv": ("deconv", {})},
+    "deconv, every position": ("deconv", {"sampling_stride": 1}),
+}
 HELD = 300  # images to choose a rate by
 EXAMPLES = 6  # test images to draw
 
@@ -109,12 +114,12 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def train(
-    norm: str, rate: float, seed: int, splits: Sequence[Split], classes: int
+    kind: str, rate: float, seed: int, splits: Sequence[Split], classes: int
 ) -> tuple[dict, keras.Model]:
     """One training by `RECIPE`.
 
     Args:
-        norm: Of the network.
+        kind: One of `KINDS`.
         rate: The first learning rate.
         seed: Of the weights and the order of the images.
         splits: Inputs and masks to learn, to choose a rate by, and to test on after
@@ -128,7 +133,9 @@ def train(
     """
     keras.utils.set_random_seed(seed)
     kept, held, test = splits
-    model = fcn(classes, norm=norm, input_shape=kept[0].shape[1:])
+    norm, options = KINDS[kind]
+    shape = kept[0].shape[1:]
+    model = fcn(classes, norm=norm, norm_options=options, input_shape=shape)
     for weights in model.trainable_weights:  # Caffe's decay, as everywhere here
         weights.regularizer = keras.regularizers.L2(RECIPE.weight_decay / 2)
     steps = len(kept[0]) // RECIPE.batch
@@ -159,53 +166,61 @@ def train(
     return record | {"seconds": steps * statistics.median(times)}, model
 
 
-def run(norm: str, data: segmentation.Segments, seeds: int) -> tuple[dict, np.ndarray]:
-    """Choose a rate by images held back; then train on the others, and test.
-
-    Returns:
-        `rate`, `tried` (mean IoU of the images held back, by rate) and `runs`; and the
-        classes that the first run finds in the first test images.
-    """
+def split(data: segmentation.Segments) -> list[Split]:
+    """Inputs and masks to learn, to choose a rate by, and to test on."""
     images, masks = data.train
     order = np.random.default_rng(0).permutation(len(images))
     first, rest = order[:HELD], order[HELD:]
     scale = MeanStd().fit(images[rest])
     splits = [(scale(images[part]), masks[part]) for part in (rest, first)]
-    splits.append((scale(data.test[0]), data.test[1]))
-    tried: dict[float, tuple[dict, keras.Model]] = {}
+    return [*splits, (scale(data.test[0]), data.test[1])]
+
+
+def run(kind: str, splits: Sequence[Split], classes: int, seeds: int) -> dict:
+    """Choose a rate by images held back, and train with it.
+
+    Returns:
+        `rate`, `tried` (mean IoU of the images held back, by rate) and `runs`.
+    """
+    tried: dict[float, dict] = {}
 
     def score(rate: float) -> float:
-        tried[rate] = train(norm, rate, 0, splits, len(data.class_names))
-        held = tried[rate][0]["held"]
-        print(norm, rate, held, flush=True)
+        tried[rate], _ = train(kind, rate, 0, splits, classes)
+        held = tried[rate]["held"]
+        print(kind, rate, held, flush=True)
         return math.inf if held is None else -held
 
     rate = choose(score)
-    record, model = tried[rate]
-    more = [
-        train(norm, rate, seed, splits, len(data.class_names))[0]
-        for seed in range(1, seeds)
-    ]
-    held = {f"{one:g}": run["held"] for one, (run, _) in sorted(tried.items())}
-    found = predict(model, splits[2][0][:EXAMPLES])
-    return {"rate": rate, "tried": held, "runs": [record, *more]}, found
+    more = [train(kind, rate, seed, splits, classes)[0] for seed in range(1, seeds)]
+    held = {f"{one:g}": run["held"] for one, run in sorted(tried.items())}
+    return {"rate": rate, "tried": held, "runs": [tried[rate], *more]}
+
+
+def examples(found: dict, data: segmentation.Segments) -> Figure:
+    """The first test images, their masks, and what the first run of each kind finds."""
+    splits, classes = split(data), len(data.class_names)
+    masks = {"masks": data.test[1][:EXAMPLES]}
+    for kind in KINDS:
+        _, model = train(kind, found[kind]["rate"], 0, splits, classes)
+        masks[kind.replace(", ", ",\n")] = predict(model, splits[2][0][:EXAMPLES])
+    return segments.masks(data.test[0][:EXAMPLES], masks, data.class_names)
 
 
 def table(found: dict) -> str:
     """Markdown: what each norm came to on the test images."""
     lines: list[Sequence] = [
-        ("norm", "rate", "mean IoU % after 1 epoch", "mean IoU %")
+        ("norm", "rate", "mean IoU % after 2 epochs", "mean IoU %")
         + ("pixel accuracy %", "n", "diverged", "minutes (processor)")
     ]
-    for norm in NORMS:
-        one = found[norm]
+    for kind in KINDS:
+        one = found[kind]
         done = finished(one)
         iou, accuracy = ([run[name] for run in done] for name in MEASURES)
-        first = spread([values[1] for values in iou], 1)
+        first = spread([values[2] for values in iou], 1)
         last = [spread([v[-1] for v in values], 1) for values in (iou, accuracy)]
         counts = (len(done), len(one["runs"]) - len(done))
         minutes = f"{RECIPE.epochs * seconds(one) / 60:.1f}"
-        lines.append((norm, f"{one['rate']:g}", first, *last, *counts, minutes))
+        lines.append((kind, f"{one['rate']:g}", first, *last, *counts, minutes))
     return f"{markdown(lines, left=1)}\n\n{found['data']}"
 
 
@@ -213,12 +228,12 @@ def figure(found: dict) -> Figure:
     """Both measures against epochs and against minutes."""
     curves = {
         name: {
-            norm: (
-                finished(found[norm])[0]["epochs"],
-                seconds(found[norm]) / 60,
-                np.array([run[name] for run in finished(found[norm])]),
+            kind: (
+                finished(found[kind])[0]["epochs"],
+                seconds(found[kind]) / 60,
+                np.array([run[name] for run in finished(found[kind])]),
             )
-            for norm in NORMS
+            for kind in KINDS
         }
         for name in MEASURES
     }
@@ -231,6 +246,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="in pixels; default: 64")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--draw", action="store_true", help="from what was measured")
+    parser.add_argument("--examples", action="store_true", help="draw what each finds")
     arguments = parser.parse_args()
     name = "segmentation"
     if arguments.data != "textures":
@@ -246,14 +262,13 @@ def main() -> None:
             f"pixels, {len(data.class_names)} classes."
         )
         found.setdefault("made with", runtime.made_with())
-        masks = {"images": data.test[1][:EXAMPLES]}
-        for norm in NORMS:
-            if norm not in found:
-                found[norm], masks[norm] = run(norm, data, arguments.seeds)
+        splits, classes = split(data), len(data.class_names)
+        for kind in KINDS:
+            if kind not in found:
+                found[kind] = run(kind, splits, classes, arguments.seeds)
                 save(kept_in, found)
-        if {*NORMS} <= {*masks}:  # all measured now
-            examples = segments.masks(data.test[0][:EXAMPLES], masks, data.class_names)
-            write_figure(FIGURES / f"{name}_examples.png", examples)
+        if arguments.examples:
+            write_figure(FIGURES / f"{name}_examples.png", examples(found, data))
     write_text(TABLES / f"{name}.md", f"{table(found)}\n")
     write_figure(FIGURES / f"{name}.png", figure(found))
     print(table(found))
