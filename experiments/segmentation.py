@@ -12,9 +12,10 @@ shapes on textures (`allconv.data.segmentation`), which says nothing of Cityscap
 
 1,000 images of 64 pixels and 6 classes, six epochs, batches of 8, SGD with momentum 0.9
 and the authors' schedule and weight decay; three seeds each of no norm, batch
-normalisation and deconvolution. Each has its own rate, chosen by the mean IoU of 300
-training images held back. Another set, by `--data`: a folder in the layout of
-Cityscapes or VOC, or of `images` and `masks`.
+normalisation and deconvolution: as it is published, and with statistics of every
+position in place of every third, which leaves nine an image of the coarsest map. Each
+has its own rate, chosen by the mean IoU of 300 training images held back. Another set,
+by `--data`: a folder in the layout of Cityscapes or VOC, or of `images` and `masks`.
 
 `AUTHORS` is what the authors ran, on a GPU: it is **not run** here, and the networks it
 names are not built.

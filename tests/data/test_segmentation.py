@@ -47,20 +47,21 @@ def test_a_lone_shape_has_its_outline(monkeypatch):
         assert middle == (shape != "ring")
         filled = len(rows) / (height * width)
         if shape == "disc":
-            assert filled == pytest.approx(np.pi / 4, abs=0.05)
+            assert filled == pytest.approx(np.pi / 4, abs=0.08)
         if shape == "ring":  # from 0.55 to 1.05 of the radius
             assert filled == pytest.approx(
                 np.pi / 4 * (1 - (0.55 / 1.05) ** 2), abs=0.1
             )
 
 
-def test_a_texture_says_nothing_of_the_class():
-    """Mean colour and contrast of shapes are alike, whichever shape it is."""
+def test_a_colour_says_nothing_of_the_shape():
+    """Shapes of all kinds have the same mean colour and the same spread."""
     images, masks = segmentation.draw(400, 0)
-    means = [images[masks == k].mean() for k in range(6)]
-    spreads = [images[masks == k].std() for k in range(6)]
-    assert np.ptp(means) < 12
-    assert np.ptp(spreads) < 6
+    inside = [images[masks == k] for k in range(1, 6)]
+    assert np.ptp([colours.mean() for colours in inside]) < 16
+    assert np.ptp([colours.std() for colours in inside]) < 10
+    changes = np.abs(np.diff(images[:, :, 32].astype(int), axis=1)).mean()
+    assert changes > 15  # of the ground, which is most of a column: a texture
 
 
 def test_cityscapes_numbers_become_classes(tmp_path):
