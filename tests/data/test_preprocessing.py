@@ -100,6 +100,8 @@ def test_pullback_is_the_transposed_jacobian(kind):
     def inner(x):
         if kind == "mean_std":
             return (maps * (x - preprocess.mean) / preprocess.std).sum()
+        if kind == "mean_pixel":
+            return (maps * (x - preprocess.mean)).sum()
         flat = np.stack([slow_gcn(i) for i in x]).reshape(2, -1)
         out = (flat - preprocess.zca.mean) @ preprocess.zca.matrix.astype(np.float64)
         return (maps.reshape(2, -1) * out).sum()

@@ -167,8 +167,9 @@ def test_savings_are_trained_with_what_they_name_and_never_see_the_test_set(
 
 
 def test_the_table_of_savings_counts_what_diverged():
+    done = {"status": "finished", "minutes": 1.0, "preset": {"augmentation": "crop"}}
     runs = [
-        *({"status": "finished", "error": e, "minutes": 1.0} for e in (40.0, 42.0)),
+        *(done | {"error": error} for error in (40.0, 42.0)),
         {"status": "diverged", "minutes": 0.5},
     ]
     lines = netdeconv_savings.table(

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -23,6 +22,7 @@ from allconv.presets import catalogue, limits
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.training import run
+from allconv.training.inputs import Inputs
 
 NAN = float("nan")
 TINY = replace(catalogue.get("tiny"), initializer=None)
@@ -200,14 +200,11 @@ def follow(preset):
         return False
     images, labels = shapes.draw(preset.train_size)
     images = (images / 128 - 1).astype("float32")
-    inputs = SimpleNamespace(
-        x_train=images,
-        y_train=labels,
-        x_test=images,
-        y_test=labels,
-        steps=preset.train_size // preset.batch_size,
-        classes=len(datasets.CLASS_NAMES[preset.dataset]),
-    )
+    inputs = object.__new__(Inputs)  # without preprocessing
+    inputs.x_train, inputs.y_train = inputs.x_test, inputs.y_test = images, labels
+    inputs.input_shape = images.shape[1:]
+    inputs.steps = preset.train_size // preset.batch_size
+    inputs.classes = len(datasets.CLASS_NAMES[preset.dataset])
     keras.backend.clear_session()
     runtime.set_seed(0)
     model = run.compiled(preset, inputs)
