@@ -89,7 +89,8 @@ def cut(image: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
         kernel_type="triangle",
         antialias=True,
     )[0]
-    return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+    whole = tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+    return tf.ensure_shape(whole, [size, size, 3])
 
 
 def centre(shape: tf.Tensor, size: int) -> tf.Tensor:

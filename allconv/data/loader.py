@@ -134,12 +134,17 @@ def prepared(
         preprocessor: `MeanStd` or `MeanPixel`, fitted.
         change: `(n, 3)`: of the colour of each image.
     """
-    constants = preprocessor.arrays()
-    inputs = tf.cast(images, tf.float32)
+    shape = tuple(images.shape[1:])
+    mean, std = (
+        np.broadcast_to(constants, shape).reshape(1, -1)
+        for constants in (preprocessor.arrays().get(k, 1.0) for k in ("mean", "std"))
+    )
+    # Rows of all values at once: by colours, three at a time, TensorFlow takes four
+    # times as long.
+    inputs = tf.reshape(tf.cast(images, tf.float32), (-1, mean.size))
     if change is not None:
-        inputs += change[:, None, None]
-    inputs -= constants["mean"]
-    return inputs / constants["std"] if "std" in constants else inputs
+        inputs += tf.tile(change, (1, mean.size // 3))
+    return tf.reshape((inputs - mean) / std, (-1, *shape))
 
 
 class _Reader:
