@@ -13,31 +13,24 @@ from allconv.core import files
 from allconv.core.waiting import say_if_long
 from allconv.data import batches, datasets, whitenings
 from allconv.data.augmentation import AUGMENTATIONS
+from allconv.data.cifar import Split
 from allconv.data.preprocessing import KINDS, Preprocessor
 from allconv.presets.preset import Preset
 from allconv.results.evaluation import Evaluation, evaluate
 
 
-class Supply(Protocol):
-    """What a run needs of its images, wherever they lie.
+class Batches(Protocol):
+    """What a network is built for and trained on, wherever its images lie.
 
     Attributes:
         input_shape: Height, width and channels of what a network is given.
-        split: `"test"` or `"hold_out"`: what is measured on.
-        preprocessor: The fitted preprocessing.
-        fingerprints: Of the training images and of those that are measured on.
-        steps: Steps per epoch.
         classes: Number of classes.
-        facts: What a weight file should say of the images, besides.
+        steps: Steps per epoch.
     """
 
     input_shape: tuple[int, int, int]
-    split: str
-    preprocessor: Preprocessor
-    fingerprints: dict[str, str]
-    steps: int
     classes: int
-    facts: dict
+    steps: int
 
     def stream(self, preset: Preset, seed: int, start: int) -> tf.data.Dataset:
         """Batches of inputs and labels from step `start` to the preset's last."""
@@ -45,11 +38,68 @@ class Supply(Protocol):
     def held(self) -> tf.data.Dataset:
         """Batches of inputs and labels to measure on, in order."""
 
+
+class Supply(Batches, Protocol):
+    """All that a run needs of its images.
+
+    Attributes:
+        split: `"test"` or `"hold_out"`: what is measured on.
+        preprocessor: The fitted preprocessing.
+        fingerprints: Of the training images and of those that are measured on.
+        facts: What a weight file should say of the images, besides.
+    """
+
+    split: str
+    preprocessor: Preprocessor
+    fingerprints: dict[str, str]
+    facts: dict
+
     def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
         """The outcome on these, and further fields of a record."""
 
 
-class Inputs:
+class Arrays:
+    """`Batches` of arrays in memory.
+
+    Args:
+        train, test: float32 images and integer labels, as attributes `x_train`,
+            `y_train`, `x_test` and `y_test`.
+        classes: Number of classes.
+        steps: Steps per epoch.
+    """
+
+    def __init__(self, train: Split, test: Split, classes: int, steps: int):
+        self.x_train, self.y_train = train
+        self.x_test, self.y_test = test
+        self.classes, self.steps = classes, steps
+        _, height, width, channels = self.x_train.shape
+        self.input_shape = (height, width, channels)
+        self.facts: dict = {}
+
+    def stream(self, preset: Preset, seed: int, start: int) -> tf.data.Dataset:
+        """As `Batches` has it."""
+        return batches.batches(
+            self.x_train,
+            self.y_train,
+            seed=seed,
+            batch_size=preset.batch_size,
+            augmentation=AUGMENTATIONS[preset.augmentation],
+            windows=preset.windows,
+            start=start,
+            stop=preset.epochs * self.steps,
+            rounds=preset.shuffle_rounds,
+        )
+
+    def held(self) -> tf.data.Dataset:
+        """As `Batches` has it."""
+        return batches.in_order(self.x_test, self.y_test, batch_size=250)
+
+    def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
+        """As `Supply` has it."""
+        return evaluate(model, self.x_test, self.y_test), {}
+
+
+class Inputs(Arrays):
     """A `Supply` of arrays.
 
     Attributes:
@@ -83,37 +133,15 @@ class Inputs:
             "order": order.hexdigest(),
         }
         passed = batches.steps_per_epoch(len(x), preset.batch_size)
-        self.steps = preset.steps_per_epoch or passed
         self.preprocessor = fitted(
             preset.preprocessing, x, self.fingerprints["train"], data_dir
         )
-        self.x_train, self.y_train = self.preprocessor(x), y
-        self.x_test, self.y_test = self.preprocessor(x_test), y_test
-        self.classes = len(datasets.class_names(preset.dataset))
-        self.input_shape = self.x_train.shape[1:]
-        self.facts: dict = {}
-
-    def stream(self, preset: Preset, seed: int, start: int) -> tf.data.Dataset:
-        """As `Supply` has it."""
-        return batches.batches(
-            self.x_train,
-            self.y_train,
-            seed=seed,
-            batch_size=preset.batch_size,
-            augmentation=AUGMENTATIONS[preset.augmentation],
-            windows=preset.windows,
-            start=start,
-            stop=preset.epochs * self.steps,
-            rounds=preset.shuffle_rounds,
+        super().__init__(
+            (self.preprocessor(x), y),
+            (self.preprocessor(x_test), y_test),
+            len(datasets.class_names(preset.dataset)),
+            preset.steps_per_epoch or passed,
         )
-
-    def held(self) -> tf.data.Dataset:
-        """As `Supply` has it."""
-        return batches.in_order(self.x_test, self.y_test, batch_size=250)
-
-    def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
-        """As `Supply` has it."""
-        return evaluate(model, self.x_test, self.y_test), {}
 
 
 def fitted(

@@ -29,7 +29,7 @@ from allconv.training.callbacks import (
     restore,
     state,
 )
-from allconv.training.inputs import Supply
+from allconv.training.inputs import Batches
 from allconv.training.outcome import record
 from allconv.training.setup import average, compiled
 from allconv.training.streamed import supply
@@ -189,7 +189,7 @@ def check_seed(seed: int) -> None:
 
 def fit(
     model: keras.Model,
-    inputs: Supply,
+    inputs: Batches,
     preset: Preset,
     seed: int,
     epoch: int,

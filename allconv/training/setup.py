@@ -6,13 +6,13 @@ import keras
 
 from allconv.networks import all_cnn_rows, builders
 from allconv.presets.preset import Preset
-from allconv.training.inputs import Supply
+from allconv.training.inputs import Batches
 from allconv.training.loss_scale import LossScale
 from allconv.training.muon import Muon
 from allconv.training.schedules import schedule
 
 
-def compiled(preset: Preset, inputs: Supply) -> keras.Model:
+def compiled(preset: Preset, inputs: Batches) -> keras.Model:
     """The preset's network, with logits for outputs, ready for `fit`."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.precision)

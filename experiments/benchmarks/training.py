@@ -31,7 +31,6 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -43,6 +42,7 @@ from allconv.networks import all_cnn_rows
 from allconv.presets import catalogue
 from allconv.training import run
 from allconv.training.callbacks import Keeper
+from allconv.training.inputs import Arrays
 
 PRESET = replace(
     catalogue.PAPER, batch_size=128, augmentation="paper", epochs=1, validate_every=0
@@ -86,16 +86,13 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
     return 2 * n**3 * repeats / (time.perf_counter() - begun)
 
 
-def arrays(steps: int, batch_size: int) -> Any:
-    """Random inputs with the fields of `inputs.Inputs` that training reads."""
+def arrays(steps: int, batch_size: int) -> Arrays:
+    """Random images and labels for so many steps."""
     rng = np.random.default_rng(0)
     n = steps * batch_size
-    return SimpleNamespace(
-        x_train=rng.normal(size=(n, 32, 32, 3)).astype("float32"),
-        y_train=rng.integers(0, 10, n),
-        classes=10,
-        steps=steps,
-    )
+    images = rng.normal(size=(n, 32, 32, 3)).astype("float32")
+    both = (images, rng.integers(0, 10, n))
+    return Arrays(both, both, 10, steps)
 
 
 def bare_step(model: keras.Model):
@@ -112,7 +109,7 @@ def bare_step(model: keras.Model):
     return step
 
 
-def normalised(norm: str, inputs: Any) -> keras.Model:
+def normalised(norm: str, inputs: Arrays) -> keras.Model:
     """All-CNN-C ready for `fit` with one of `NORMS`."""
     return run.compiled(replace(PRESET, **NORMS[norm]), inputs)
 

@@ -22,7 +22,7 @@ from allconv.presets import catalogue, limits
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset, complete
 from allconv.training import run
-from allconv.training.inputs import Inputs
+from allconv.training.inputs import Arrays
 
 NAN = float("nan")
 TINY = replace(catalogue.get("tiny"), initializer=None)
@@ -200,11 +200,9 @@ def follow(preset):
         return False
     images, labels = shapes.draw(preset.train_size)
     images = (images / 128 - 1).astype("float32")
-    inputs = object.__new__(Inputs)  # without preprocessing
-    inputs.x_train, inputs.y_train = inputs.x_test, inputs.y_test = images, labels
-    inputs.input_shape = images.shape[1:]
-    inputs.steps = preset.train_size // preset.batch_size
-    inputs.classes = len(datasets.CLASS_NAMES[preset.dataset])
+    steps = preset.train_size // preset.batch_size
+    classes = len(datasets.CLASS_NAMES[preset.dataset])
+    inputs = Arrays((images, labels), (images, labels), classes, steps)
     keras.backend.clear_session()
     runtime.set_seed(0)
     model = run.compiled(preset, inputs)
