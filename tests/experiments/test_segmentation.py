@@ -1,5 +1,6 @@
 """Segmentation: the network, its loss and its measures, against slow loops."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from allconv.layers.batch_norm import BatchNormalization
 from allconv.layers.folding import fold
 from allconv.layers.netdeconv import NetworkDeconvolution2D
 from allconv.networks.segmentation import fcn
-from experiments import segmentation
+from experiments import TABLES, segmentation
 
 RNG = np.random.default_rng(0)
 
@@ -130,3 +131,13 @@ def test_the_figure_of_masks_has_a_colour_for_each_class():
     colours = {tuple(drawn[masks[0] == k][0]) for k in np.unique(masks[0])}
     assert len(colours) == len(np.unique(masks[0]))
     assert len(figure.legends[0].get_texts()) == 6
+
+
+def test_table_and_figure_are_of_what_was_measured():
+    found = json.loads((TABLES / "segmentation.json").read_text())
+    kept = (TABLES / "segmentation.md").read_text(encoding="utf-8")
+    assert segmentation.table(found) + "\n" == kept
+    assert "synthetic" in kept
+    drawn = segmentation.figure(found).axes[0].lines[2].get_ydata()
+    runs = [run["mean IoU in %"] for run in found["deconv"]["runs"]]
+    np.testing.assert_allclose(drawn, np.mean(runs, axis=0))
