@@ -143,12 +143,17 @@ def over_all(margins: Sequence[Margin]) -> Margin:
 
 def verdicts(records: list[dict]) -> str:
     """Markdown: each finding over all families, in the paper and here."""
-    lines = claims(records).splitlines()
-    return "\n".join([*lines[:2], *(one for one in lines if f"| {ALL} |" in one)])
+    head, *rows = _margins(records)
+    return tables.markdown([head, *(row for row in rows if row[1] == ALL)], left=2)
 
 
 def claims(records: list[dict]) -> str:
     """Markdown: each finding, in each family and over all, in the paper and here."""
+    return tables.markdown(_margins(records), left=2)
+
+
+def _margins(records: list[dict]) -> list[Sequence]:
+    """The rows of `claims`, the first of titles."""
     found = summaries(records)
     sigma = spread(list(found.values()))
     lines: list[Sequence] = [("finding", "family", "paper", "ours", "verdict")]
@@ -169,7 +174,7 @@ def claims(records: list[dict]) -> str:
             mean = over_all(ours)
             cells = (str(mean), mean.verdict)
         lines.append((claim, ALL, str(over_all(papers)), *cells))
-    return tables.markdown(lines, left=2)
+    return lines
 
 
 def agreement(ours: dict[str, float]) -> float:

@@ -147,11 +147,11 @@ def score(
             f"Labels should be from 0 to {classes - 1}, since the model has {classes} "
             f"classes. Received: labels from {labels.min()} to {labels.max()}"
         )
-    probabilities = _probabilities(outputs.astype(np.float64), from_logits)
+    shares = probabilities(outputs.astype(np.float64), from_logits)
     predicted = outputs.argmax(axis=1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
-    chosen = probabilities[np.arange(len(labels)), labels]
+    chosen = shares[np.arange(len(labels)), labels]
     loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
     right = predicted == labels
     # Ties are broken by the class's number, as in `argmax`.
@@ -159,7 +159,7 @@ def score(
     before = (outputs > own).sum(1)
     before += ((outputs == own) & (np.arange(classes) < labels[:, None])).sum(1)
     missed = int((before >= 5).sum())
-    error = _calibration_error(probabilities, right)
+    error = _calibration_error(shares, right)
     return Evaluation(confusion, loss, error, missed)
 
 
@@ -181,7 +181,8 @@ def _two_classes(outputs: np.ndarray, from_logits: bool | None) -> np.ndarray:
     return np.concatenate([1 - outputs, outputs], axis=1)
 
 
-def _probabilities(outputs: np.ndarray, from_logits: bool | None) -> np.ndarray:
+def probabilities(outputs: np.ndarray, from_logits: bool | None = None) -> np.ndarray:
+    """Probabilities `(n, classes)` from what a model gives; see `score`."""
     if _are_shares(outputs) if from_logits is None else not from_logits:
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))

@@ -119,11 +119,7 @@ class Inputs(Arrays):
             (x, y), (x_test, y_test) = datasets.hold_out(x, y, preset.hold_out)
             self.split = "hold_out"
         if preset.train_size is not None:
-            if not 1 <= preset.train_size <= len(x):
-                raise ValueError(
-                    f"`train_size` should be from 1 to {len(x)}. "
-                    f"Received: {preset.train_size!r}"
-                )
+            check_count("train_size", preset.train_size, len(x))
             x, y = x[: preset.train_size], y[: preset.train_size]
         order = hashlib.sha256(np.ascontiguousarray(x).data)
         order.update(np.ascontiguousarray(y).data)
@@ -142,6 +138,16 @@ class Inputs(Arrays):
             len(datasets.class_names(preset.dataset)),
             preset.steps_per_epoch or passed,
         )
+
+
+def check_count(name: str, asked: int, most: int) -> None:
+    """Refuse to take more images than there are, or none.
+
+    Raises:
+        ValueError: Naming the preset's field.
+    """
+    if not 1 <= asked <= most:
+        raise ValueError(f"`{name}` should be from 1 to {most}. Received: {asked!r}")
 
 
 def fitted(

@@ -143,14 +143,15 @@ def train(
                     "`preset.shorten`."
                 )
             ended = files.digest(state(model), None)
-            restore(model, checkpoints.load_latest(folder))
-            average(model, preset)
-            if files.digest(state(model), None) != ended:
-                warnings.warn(
-                    "A callback has set other weights at the end of the training. "
-                    "Those of the last epoch are measured and kept.",
-                    stacklevel=2,
-                )
+            if preset.averaging or keeper.saved not in (None, ended):
+                restore(model, checkpoints.load_latest(folder))
+                average(model, preset)
+                if files.digest(state(model), None) != ended:
+                    warnings.warn(
+                        "A callback has set other weights at the end of the training. "
+                        "Those of the last epoch are measured and kept.",
+                        stacklevel=2,
+                    )
             result, further = inputs.measure(model)
             owner.check()
             percent = round(result.error, 4)

@@ -11,8 +11,8 @@ from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.index import Index
 from allconv.data.preprocessing import Preprocessor
 from allconv.presets.preset import Preset
-from allconv.results.evaluation import Evaluation, evaluate, score
-from allconv.training.inputs import Inputs, Supply
+from allconv.results.evaluation import Evaluation, evaluate, probabilities, score
+from allconv.training.inputs import Inputs, Supply, check_count
 
 BATCH = 64  # images at a time where they are measured, ten views of each
 
@@ -41,11 +41,11 @@ class Streamed:
         train, held, self.split = images.train, images.test, "test"
         every = np.arange(len(train))
         if preset.hold_out:
-            _check("hold_out", preset.hold_out, len(train) - 1)
+            check_count("hold_out", preset.hold_out, len(train) - 1)
             held, self.split = train.take(every[: preset.hold_out]), "hold_out"
             train = train.take(every[preset.hold_out :])
         if preset.train_size is not None:
-            _check("train_size", preset.train_size, len(train))
+            check_count("train_size", preset.train_size, len(train))
             train = train.take(every[: preset.train_size])
         assert preset.image_size is not None
         self.size, self.train, self.test = preset.image_size, train, held
@@ -84,8 +84,7 @@ class Streamed:
     def held(self) -> tf.data.Dataset:
         """As `Supply` has it."""
         labels = tf.data.Dataset.from_tensor_slices(self.test.labels).batch(BATCH)
-        views = loader.views(self.test, size=self.size, batch_size=BATCH)
-        inputs = views.map(lambda x: loader.prepared(x, self.preprocessor))
+        inputs = _middles(self.test, self.size, self.preprocessor)
         return tf.data.Dataset.zip((inputs, labels))
 
     def measure(self, model: keras.Model) -> tuple[Evaluation, dict]:
@@ -100,9 +99,10 @@ class Streamed:
         return one, further
 
 
-def _check(name: str, asked: int, most: int) -> None:
-    if not 1 <= asked <= most:
-        raise ValueError(f"`{name}` should be from 1 to {most}. Received: {asked!r}")
+def _middles(images: Index, size: int, preprocessor: Preprocessor) -> tf.data.Dataset:
+    """Batches of a network's inputs: the middle of each image, in order."""
+    views = loader.views(images, size=size, batch_size=BATCH)
+    return views.map(lambda x: loader.prepared(x, preprocessor))
 
 
 def centre_crops(
@@ -116,9 +116,7 @@ def centre_crops(
         size: Height and width that the model is given, in pixels.
         preprocessor: `MeanStd` or `MeanPixel`, fitted.
     """
-    views = loader.views(images, size=size, batch_size=BATCH)
-    inputs = views.map(lambda x: loader.prepared(x, preprocessor))
-    return evaluate(model, inputs, images.labels)
+    return evaluate(model, _middles(images, size, preprocessor), images.labels)
 
 
 def ten_crops(
@@ -129,16 +127,11 @@ def ten_crops(
     Krizhevsky et al. (2012), and Zeiler & Fergus (2014) for Tables 2 and 3.
     """
 
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec((None, size, size, 3))]
-    )
-    def mean_share(inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(model(inputs, training=False), tf.float32)
-        sums = tf.reduce_sum(outputs, -1)
-        close = tf.reduce_all(tf.abs(sums - 1) < 1e-2) & tf.reduce_all(outputs >= 0)
-        found = tf.cond(close, lambda: outputs, lambda: tf.nn.softmax(outputs))
-        return tf.reduce_mean(tf.reshape(found, (-1, crops.TEN, found.shape[-1])), 1)
-
+    traced = tf.function(lambda x: model(x, training=False), autograph=False)
     views = loader.views(images, size=size, batch_size=BATCH, ten=True)
-    shares = [mean_share(loader.prepared(view, preprocessor)) for view in views]
-    return score(np.concatenate(shares), images.labels, from_logits=False)
+    means = []
+    for view in views:
+        outputs = traced(loader.prepared(view, preprocessor)).numpy()
+        shares = probabilities(outputs.astype(np.float64))
+        means.append(shares.reshape(-1, crops.TEN, shares.shape[-1]).mean(axis=1))
+    return score(np.concatenate(means), images.labels, from_logits=False)
