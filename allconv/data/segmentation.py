@@ -148,7 +148,7 @@ def draw(n: Annotated[int, Span(1, 10**6)], seed: Seed = 0) -> Split:
             mine = (label == k) & (i < count)
             inside[mine] = shapes.SHAPES[shape](u[mine], v[mine])
         images = np.where(inside[..., None], rng.uniform(0, 255, (n, 1, 1, 3)), images)
-        masks = np.where(inside, label[:, None, None].astype(np.uint8) + 1, masks)
+        masks[inside] = np.broadcast_to(label[:, None, None] + 1, masks.shape)[inside]
     images += rng.normal(0, 8, images.shape)
     return np.clip(images, 0, 255).astype(np.uint8), masks
 
