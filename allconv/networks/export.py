@@ -65,6 +65,7 @@ def write(
     Raises:
         ValueError: If the format cannot hold the network, or differs.
         ImportError: If a package is missing.
+        OSError: E.g. a full disk; `path` is as it was.
     """
     path = check(path, format)
     kind = FORMATS[format]
@@ -78,6 +79,11 @@ def write(
                 found = kind.open(draft)(images)
             except ImportError:
                 raise
+            except OSError as error:  # of a full disk say, which is no format's fault
+                said = error.strerror or one_line(error)
+                raise OSError(
+                    error.errno, said, str(error.filename or folder)
+                ) from error
             except Exception as error:  # each runtime has its own
                 raise ValueError(
                     f"{name} cannot be exported as {format}: {one_line(error)}"

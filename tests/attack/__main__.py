@@ -1,14 +1,10 @@
 """Attack what is kept on the disk, the commands and the functions; print a table.
 
     python -m tests.attack                    # all
-    python -m tests.attack kills              # 34 minutes on a machine busy with others
-    python -m tests.attack calls commands     # these areas alone
+    python -m tests.attack calls commands     # these areas alone; kills take longest
 
 Status 1 if something broke, which is told on standard error. `tests/test_attack.py`
-does some of each in seconds.
-
-Found, on two cores of an AMD EPYC: 200 kills of 41 runs, at each step of a write and at
-random, none broke; 400 damaged files, 600 tables of odd records, 150 manifests, none.
+does some of each, but for the kills, in seconds.
 """
 
 import argparse

@@ -6,7 +6,9 @@ import errno
 import io
 import os
 import stat
+import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,16 +18,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allconv import __main__ as cli
+from allconv.commands import arguments, imports
 from allconv.core import files
-from allconv.data import shapes
+from allconv.data import index, measured, shapes
 from allconv.data.preprocessing import MeanStd
-from allconv.networks import weights
+from allconv.networks import export, imported, weights
 from allconv.networks.classifier import Classifier
 from allconv.probes import evolution
 from allconv.reports import explanation, gallery
 from allconv.reports.microscope import page
+from allconv.results import records, tables
 from allconv.training import checkpoints, inputs, precision
 from experiments import written
+from tests.attack import odd_files
 from tests.nets import noticeable
 
 Write = Callable[[Path], object]
@@ -66,6 +71,7 @@ def places() -> dict[str, Write]:
     classifier = dataclasses.replace(Classifier.load(path), preprocessor=small)
     kept = evolution.Snapshots(Path(), (1,))
     kept.set_model(net)
+    record = records.read(odd_files.ROOT / "records/model_c_budget-seed0.json")
 
     def whitening(folder: Path) -> None:
         inputs.fitted("gcn_zca", images[:, ::4, ::4], "f" * 64, folder)
@@ -97,21 +103,64 @@ def places() -> dict[str, Write]:
 
     def table(folder: Path) -> None:
         with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
+            replaced(sys, "stdout", io.StringIO()),
+            replaced(sys, "stderr", io.StringIO()),
+            replaced(tables, "read", lambda _: [record]),
         ):
             status = cli.main(["table", "cifar10", "-o", str(folder / "table.txt")])
         if status:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "table.txt")
 
+    def exported(folder: Path) -> None:
+        kind = export.Format(
+            ".keras",
+            lambda _, path: files.write_bytes(path, b"x" * 10_000),
+            lambda _: lambda images: np.full((len(images), 2), 0.5),
+        )
+        mine = types.SimpleNamespace(
+            predict=kind.open(folder), meta={"architecture": "net"}
+        )
+        with (
+            replaced(export, "FORMATS", {"keras": kind}),
+            replaced(export, "plain", lambda _: None),
+        ):
+            export.write(folder / "net.keras", mine, images[:3], "keras")
+
+    def imported_network(folder: Path) -> None:
+        other = types.SimpleNamespace(
+            get_weights=lambda: [np.zeros(3)],
+            count_params=lambda: 3,
+            save=lambda path: path.write_bytes(b"x" * 10_000),
+        )
+        words = ["import", "Other", "-o", str(folder / "net.keras")]
+        with (
+            replaced(imported, "from_keras", lambda *_: other),
+            replaced(sys, "stdout", io.StringIO()),
+        ):
+            imports.import_(arguments.parser().parse_args(words))
+
+    def mean_of_photos(folder: Path) -> None:
+        photos = mock.MagicMock(**{"order.return_value": "f" * 64})
+        photos.take.return_value = photos
+        found = measured.Measured(*np.zeros((4, 3)))
+        with replaced(measured, "_measure", lambda *_: found):
+            measured.measure.__wrapped__(photos, 8, folder)
+
+    known = {"a.jpg": ((1, 2), np.zeros(1, index.ROW))}
     return {
         "bytes": lambda f: files.write_bytes(f / "bytes", b"x" * 10_000),
         "arrays": lambda f: files.write(f / "a.h5", {"a": np.arange(9)}, {"b": 1}),
         "a checkpoint": lambda f: checkpoints.save(f, 3, {"a": np.arange(9)}, {}),
         "a whitening that is kept": whitening,
         "a precision that is kept": fastest,
+        "an index of photographs that is kept": lambda f: index._save(
+            f / "index.h5", f.parent, known
+        ),
+        "a mean of photographs that is kept": mean_of_photos,
         "a snapshot": snapshot,
         "weights": lambda f: classifier.save(f / "weights.h5"),
+        "an export": exported,
+        "an imported network": imported_network,
         "an explanation": explain,
         "the microscope": microscope,
         "the page of units": units,

@@ -1,8 +1,11 @@
 """Exports open in their runtimes, alone, and say what the network says."""
 
+import errno
 import importlib.util
+import os
 import subprocess
 import sys
+import tempfile
 
 import keras
 import numpy as np
@@ -148,6 +151,30 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="should give the same probabilities"):
             export.write(tmp_path / "net.keras", mine, SMALL, "keras")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_format_and_the_old_file_stays(
+    tmp_path, monkeypatch
+):
+    """Full for the draft, which a format writes itself, and then for the file."""
+    path, drafts = tmp_path / "net.keras", tmp_path / "drafts"
+    path.write_bytes(b"old")
+    drafts.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(drafts))
+    mine = classifier("strided_cnn_a", preprocessing.MeanStd(), SMALL)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for owner, name, named in ((keras.Model, "save", drafts), (os, "fsync", path)):
+        with monkeypatch.context() as changed:
+            changed.setattr(owner, name, full)
+            with pytest.raises(OSError, match="No space left") as caught:
+                export.write(path, mine, SMALL, "keras")
+        assert caught.value.filename.startswith(str(named))
+        assert path.read_bytes() == b"old"
+        assert {p.name for p in tmp_path.rglob("*")} == {"net.keras", "drafts"}
+    assert export.write(path, mine, SMALL, "keras") < 1e-5
 
 
 def test_the_command(tmp_path, capsys):
