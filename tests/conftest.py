@@ -1,5 +1,6 @@
 """Settings that hold for every test."""
 
+import functools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +30,24 @@ def _no_determinism_is_left_behind():
         from tensorflow.python.framework import config
 
         config.disable_op_determinism()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shapes_are_drawn_once():
+    """The drawn set is asked for in a hundred tests, and takes half a second."""
+    from allconv.data import shapes
+
+    draw, once = shapes.draw, functools.lru_cache(maxsize=8)(shapes.draw)
+
+    @functools.wraps(draw)
+    def copied(*args, **options):
+        plain = all(type(value) is int for value in (*args, *options.values()))
+        found = (once if plain else draw)(*args, **options)
+        return tuple(array.copy() for array in found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "draw", copied)
+        yield
 
 
 @pytest.fixture(scope="session")

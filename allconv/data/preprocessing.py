@@ -96,15 +96,14 @@ class ZCA:
                 f"Received: {len(flat)}"
             )
         mean = flat.mean(axis=0, dtype=np.float64)
-        size = flat.shape[1]
-        covariance = np.zeros((size, size))
-        for start in range(0, len(flat), 10_000):  # float64 blocks bound the memory
-            block = flat[start : start + 10_000] - mean
-            covariance += block.T @ block
-        values, vectors = np.linalg.eigh(covariance / len(flat))
-        scaled = vectors * (np.maximum(values, 0) + self.bias) ** -0.5
+        if len(flat) < len(mean) and self.bias == 0:
+            raise ValueError(
+                f"Without a bias, ZCA needs as many images as an image has values, "
+                f"{len(mean)}. Received: {len(flat)}"
+            )
+        measure = _matrix if len(flat) >= len(mean) else _matrix_of_few
+        self.matrix = measure(flat, mean, self.bias).astype(np.float32)
         self.mean = mean.astype(np.float32)
-        self.matrix = (scaled @ vectors.T).astype(np.float32)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
@@ -134,6 +133,24 @@ class ZCA:
                 f"Received: shape={images.shape}"
             )
         return flat.astype(np.float32)
+
+
+def _matrix(flat: np.ndarray, mean: np.ndarray, bias: float) -> np.ndarray:
+    covariance = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(flat), 10_000):  # float64 blocks bound the memory
+        block = flat[start : start + 10_000] - mean
+        covariance += block.T @ block
+    values, vectors = np.linalg.eigh(covariance / len(flat))
+    scaled = vectors * (np.maximum(values, 0) + bias) ** -0.5
+    return scaled @ vectors.T
+
+
+def _matrix_of_few(flat: np.ndarray, mean: np.ndarray, bias: float) -> np.ndarray:
+    """The same of fewer images than values: all but n eigenvalues are 0."""
+    _, singular, vectors = np.linalg.svd(flat - mean, full_matrices=False)
+    of_zero = bias**-0.5
+    change = (singular**2 / len(flat) + bias) ** -0.5 - of_zero
+    return of_zero * np.eye(len(mean)) + (vectors.T * change) @ vectors
 
 
 class GCNZCA:

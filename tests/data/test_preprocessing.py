@@ -83,6 +83,15 @@ def test_inverse_undoes_transform():
     np.testing.assert_allclose(zca.inverse(zca.transform(images)), images, atol=1e-3)
 
 
+@pytest.mark.parametrize("n", [2, 7, 47])
+@pytest.mark.parametrize("bias", [0.1, 5.0])
+def test_the_matrix_of_few_images_is_the_formula(n, bias):
+    images = correlated(n)
+    assert n < images[0].size
+    zca = ZCA(bias).fit(images)
+    np.testing.assert_allclose(zca.matrix, slow_zca_matrix(images, bias), atol=1e-5)
+
+
 def test_blocks_of_the_covariance_add_up():
     images = correlated(10_050)
     matrix = ZCA().fit(images).matrix
@@ -143,6 +152,8 @@ def test_bad_input():
         ZCA().fit(np.zeros((1, 2, 2, 3)))
     with pytest.raises(ValueError, match="has not been fitted"):
         ZCA().transform(np.zeros((1, 2, 2, 3)))
+    with pytest.raises(ValueError, match="as many images as an image has values, 12"):
+        ZCA(bias=0.0).fit(np.zeros((11, 2, 2, 3)))
     for unfitted in (MeanStd(), GCNZCA()):
         with pytest.raises(ValueError, match="has not been fitted"):
             unfitted.arrays()

@@ -96,6 +96,18 @@ def test_demo_without_a_network_goes_on_with_shapes_and_says_so(
     assert len(list((tmp_path / "demo").glob("*/record.json"))) == 1
 
 
+@pytest.fixture
+def few_test_images(monkeypatch):
+    real = datasets.load
+
+    def load(*args, **options):
+        train, (x, y) = real(*args, **options)
+        return train, (x[:200], y[:200])
+
+    monkeypatch.setattr(datasets, "load", load)
+
+
+@pytest.mark.usefixtures("few_test_images")
 def test_release_and_evaluate_all(tmp_path, monkeypatch, capsys):
     """A finished run becomes a small file; a file that has changed is noticed."""
     small = replace(
@@ -160,6 +172,7 @@ def small_run(monkeypatch, folder, seed=0, **changes):
     return small
 
 
+@pytest.mark.usefixtures("few_test_images")
 def test_a_release_that_is_killed_leaves_what_was_released(tmp_path, monkeypatch):
     """After any of its writes the manifest lists files that are whole."""
     folder, other = tmp_path / "run", tmp_path / "other"
@@ -203,6 +216,7 @@ def test_a_release_that_is_killed_leaves_what_was_released(tmp_path, monkeypatch
     assert left == {entry["file"], weights.MANIFEST}
 
 
+@pytest.mark.usefixtures("few_test_images")
 def test_weights_of_another_run_are_not_released_under_a_record(tmp_path, monkeypatch):
     small_run(monkeypatch, tmp_path / "zero")
     small_run(monkeypatch, tmp_path / "one", seed=1)
@@ -295,6 +309,7 @@ def test_of_equally_long_recipes_a_name_loads_the_augmented_one():
     assert [e["preset"] for e in ordered] == ["fast_augmented", *names[1::-1]]
 
 
+@pytest.mark.usefixtures("few_test_images")
 def test_a_network_is_not_released_with_another_ones_whitening(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "RELEASED", tmp_path)
     small = replace(
