@@ -11,10 +11,10 @@ import pytest
 from allconv import __main__ as cli
 from allconv.commands import arguments
 from allconv.commands.train import recipe
-from allconv.data import shapes
+from allconv.data import datasets, shapes
 from allconv.networks import builders, own, registry
 from allconv.networks.classifier import Classifier
-from allconv.presets import catalogue, limits
+from allconv.presets import catalogue, limits, preset_file
 from allconv.presets.preset import Preset
 
 NAMES = list(shapes.SHAPES)[:5]
@@ -67,6 +67,19 @@ def test_photographs_too_large_to_whiten_train_by_one_more_word(empty):
     limits.check(preset)
     assert preset.preprocessing == "mean_std"
     assert preset.name == "fast-large-3ep-preprocessing=mean_std"
+
+
+def test_a_folder_is_the_same_however_it_is_written(empty):
+    (empty / "photos").mkdir()
+    for word in ("photos", "photos/", "./photos", "photos/."):
+        words = ["train", "tiny", "--data", word]
+        assert recipe(arguments.parser().parse_args(words)).dataset == "photos/"
+        (empty / "mine.json").write_text(json.dumps({"dataset": word}))
+        assert preset_file.read("mine.json").dataset == "photos/"
+    (empty / "cifar10").mkdir()
+    for word in ("cifar10", "gone/photos", "five.npz"):
+        assert datasets.spelling(word) == word
+    assert datasets.spelling("./five.npz") == "five.npz"
 
 
 def test_from_an_empty_folder_to_a_table(empty, capsys):

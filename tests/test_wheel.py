@@ -1,6 +1,7 @@
 """The built wheel works from an empty folder, without the checkout it is of."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,20 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FIVE_LINES = """\
-from allconv.data import datasets
-from allconv.networks import weights
-from allconv.networks.classifier import Classifier
-from allconv.saliency.explainer import guided_backprop
-
-_, (images, _) = datasets.load("shapes")
-classifier = Classifier.load(weights.released("all_cnn_c", "cifar10"))
-maps = guided_backprop(classifier.model, classifier.inputs(images[:5]))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+FIVE_LINES = f"""\
+{EXAMPLE.replace('load("cifar10")', 'load("shapes")')}  # which needs no download
 assert maps.shape == (5, 32, 32, 3), maps.shape
 assert abs(maps).max() > 0
 for network in ("model_c", "zfnet_32"):
-    Classifier.load(weights.released(network, "cifar10"))
-Classifier.load(weights.released("all_cnn_c", "cifar100"))
+    allconv.Classifier.released(network, "cifar10")
+allconv.Classifier.released("all_cnn_c", "cifar100")
 """
 
 
@@ -103,6 +99,7 @@ def test_the_wheel_is_small_and_holds_no_more_than_the_package(wheel):
 
 
 def test_the_readmes_five_lines(away):
+    assert 'load("shapes")' in FIVE_LINES
     done = away("-c", FIVE_LINES)
     assert done.returncode == 0, done.stderr
 

@@ -6,10 +6,18 @@ import warnings
 from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
+from allconv.core.checks import nearest
+from allconv.networks import registry
 
 
 def explain(arguments: argparse.Namespace) -> None:
     """Draw what drives a neuron in an image: a PNG, the array, the settings."""
+    name = arguments.model
+    if name not in registry.NAMES and not name.endswith((".keras", ".h5")):
+        raise ValueError(
+            "--model should be a network that `list` shows or a .keras or .h5 file. "
+            f"Received: {name!r}{nearest(name, registry.NAMES)}"
+        )
     import_tensorflow()
     from allconv.networks import weights
     from allconv.reports import explanation

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
+from allconv.networks import registry
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a network's error on the test set."""
+    check_network(arguments.model)
     import_tensorflow()
     if arguments.all:
         return _evaluate_all(arguments)
@@ -60,6 +62,12 @@ def _on_disk(classifier, dataset: str, arguments: argparse.Namespace) -> int:
             f"{ten.top5_error:.2f} %"
         )
     return 0
+
+
+def check_network(name: str | None) -> None:
+    """Refuse a mistyped name before TensorFlow is waited for."""
+    if name is not None:
+        registry.family(name)
 
 
 def chosen(arguments: argparse.Namespace):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from allconv.commands.evaluate import chosen
+from allconv.commands.evaluate import check_network, chosen
 from allconv.commands.terminal import import_tensorflow
 
 IMAGES = 100  # of the test set, that the file is compared on
@@ -10,6 +10,7 @@ IMAGES = 100  # of the test set, that the file is compared on
 
 def export(arguments: argparse.Namespace) -> None:
     """Write a network with its preprocessing for Keras, ONNX or LiteRT."""
+    check_network(arguments.model)
     import_tensorflow()
     from allconv.data import datasets
     from allconv.networks import export

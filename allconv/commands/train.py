@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from allconv.commands.terminal import import_tensorflow
+from allconv.data import datasets
 from allconv.presets import catalogue, preset_file
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset, shorten
@@ -89,7 +90,7 @@ def recipe(arguments: argparse.Namespace) -> Preset:
         preset = dataclasses.replace(
             preset,
             name=f"{preset.name}-{word}",
-            dataset=arguments.data,
+            dataset=datasets.spelling(arguments.data),
             train_size=None,
         )
     if arguments.epochs is not None:

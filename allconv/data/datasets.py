@@ -126,6 +126,18 @@ def check(argument: str, name: object) -> None:
         )
 
 
+def spelling(name: str) -> str:
+    """One spelling of a path: a run of `photos`, `./photos` or `photos/` is the same.
+
+    Returns:
+        The name of a data set as it is; of a folder, its path with a `/` behind it.
+    """
+    path = Path(name)
+    if name in (*NAMES, *ON_DISK) or not path.exists():
+        return name
+    return path.as_posix().rstrip("/") + "/" * path.is_dir()
+
+
 @checked
 def class_names(name: str) -> list[str]:
     """The names of a data set's classes, by their labels.

@@ -148,7 +148,8 @@ def family(name: str) -> Family:
         if name in one.names:
             return one
     raise ValueError(
-        "`name` should be a network that `python -m allconv list` shows. "
+        "`name` should be a network that `python -m allconv list` shows, or one that "
+        "is registered, by a module of --import. "
         f"Received: name={name!r}{nearest(name, NAMES)}"
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allconv.core.checks import nearest
 from allconv.data import datasets, streams
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.preprocessing import KINDS
@@ -71,8 +72,9 @@ def check_fields(preset: Preset) -> None:
         raise _refusal(preset, "name", "a word that a folder may be called")
     network = preset.architecture
     if not isinstance(network, str) or network not in registry.NAMES:
-        known = "a network that `python -m allconv list` shows"
-        raise _refusal(preset, "architecture", known)
+        known = "a network that `python -m allconv list` shows, or of a module that "
+        refusal = _refusal(preset, "architecture", known + "--import names")
+        raise ValueError(f"{refusal}{nearest(network, registry.NAMES)}")
     datasets.check("dataset", preset.dataset)
     for name, allowed in CHOICES.items():
         value = getattr(preset, name)

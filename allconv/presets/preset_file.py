@@ -9,6 +9,7 @@ from typing import Any
 
 from allconv.core.arguments import checked
 from allconv.core.checks import nearest, one_line
+from allconv.data import datasets
 from allconv.presets import catalogue
 from allconv.presets.preset import Preset
 
@@ -24,7 +25,8 @@ def read(path: str | Path) -> Preset:
 
     The file has fields of `Preset`; `base` names the preset that has the others'
     values, `all_cnn_c` (the paper's) where there is none; without `name` it has the
-    file's. Paths in it are looked up from the folder that the command is given in.
+    file's. The base's `train_size` counts for its own data set alone. Paths in the file
+    are looked up from the folder that the command is given in.
 
     Args:
         path: A `.json` or a `.toml` file.
@@ -51,10 +53,13 @@ def read(path: str | Path) -> Preset:
                 f"{nearest(field, known) or '; the fields are ' + ', '.join(known)}"
             )
     stem = re.sub(r"[^\w.,=+-]|^[^\w]+", "_", path.stem)
-    changes: dict[str, Any] = {"name": stem} | {
-        k: _as_tuple(v) for k, v in fields.items()
-    }
-    return dataclasses.replace(catalogue.get(base), **changes)
+    over, changes = catalogue.get(base), dict[str, Any](name=stem)
+    if isinstance(fields.get("dataset"), str):
+        fields["dataset"] = datasets.spelling(fields["dataset"])
+    if fields.get("dataset", over.dataset) != over.dataset:
+        changes["train_size"] = None  # which TOML cannot say
+    changes |= {k: _as_tuple(v) for k, v in fields.items()}
+    return dataclasses.replace(over, **changes)
 
 
 def _parse(path: Path) -> dict[str, Any]:

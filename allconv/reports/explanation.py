@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from allconv.core import files
+from allconv.core.checks import nearest
 from allconv.data import datasets, photo
 from allconv.figures import style
 from allconv.figures.maps import rule_comparison
@@ -62,7 +63,7 @@ def read_model(
     if not name.endswith((".keras", ".h5")):
         raise ValueError(
             "`model` should be a network that `list` shows or a .keras or .h5 file. "
-            f"Received: {name!r}"
+            f"Received: {name!r}{nearest(name, registry.NAMES)}"
         )
     if weight_file is not None:
         raise ValueError(

@@ -128,10 +128,14 @@ def followed(records: Iterable[dict], recipe: str | dict) -> list[dict]:
 
 def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     """As `followed`, but each record of a seed that differs from the others."""
-    expected = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
+    given = catalogue.get(recipe).as_dict() if isinstance(recipe, str) else recipe
+    expected = recipe_of(given)
     mine: list[dict] = []
     for one in records:
-        counts = recipe_of(one["preset"]) == recipe_of(expected)
+        counts = (
+            one["preset"]["name"] == expected["name"]
+        )  # else there is no more to ask
+        counts = counts and recipe_of(one["preset"]) == expected
         counts = counts and not expected["hold_out"]
         counts = counts and not one.get("altered", False)
         if counts and one not in mine:  # else a copy of a file
@@ -179,10 +183,12 @@ def title(name: str, records: Iterable[dict] = ()) -> str:
     """
     if name in TABLES:
         return TABLES[name][0]
+    records = list(records)
     if _own(name, records) is None:
+        own = {datasets.title(one["preset"]["dataset"]) for one in records}
         raise ValueError(
             f"A table should be one of {', '.join(TABLES)}, or of a data set of your "
-            f"own that has records. Received: {name!r}{nearest(name, TABLES)}"
+            f"own that has records. Received: {name!r}{nearest(name, {*TABLES, *own})}"
         )
     return datasets.title(name)
 

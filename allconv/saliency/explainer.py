@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core.arguments import Whole, checked
+from allconv.core.checks import nearest
 from allconv.saliency import rectifier_search
 from allconv.saliency.audit import Audit, inspect
 from allconv.saliency.inputs import Given, Inputs
@@ -173,7 +174,7 @@ class Explainer:
         if not isinstance(rule, Rule) and rule not in [*RULES]:
             raise ValueError(
                 f"`rule` should be one of {', '.join(RULES)} or a Rule. "
-                f"Received: rule={rule!r}"
+                f"Received: rule={rule!r}{nearest(rule, RULES)}"
             )
         if layer is not None and output is not None:
             raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from allconv.core.annotations import LATER
+from allconv.core.checks import nearest
 from allconv.saliency import addresses, rectifier_search
 
 # Of the neurons that are explained, one for all images or one for each.
@@ -118,6 +119,7 @@ def layer_output(model: keras.Model, address: str, calls: list[Call]) -> tf.Tens
     if not layers:
         raise ValueError(
             f"{model.name} has no layer {name!r}. Its layers: {', '.join(known)}"
+            f"{nearest(name, known)}"
         )
     if len(layers) > 1:
         way_out = f"Use one of {', '.join(fits)}" if len(fits) > 1 else "Rename them."

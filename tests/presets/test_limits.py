@@ -35,6 +35,7 @@ ZFNET = {"architecture": "zfnet_32"}
     [
         ({"name": "../tiny"}, "`name` should be a word that a folder may be called"),
         ({"architecture": "vgg"}, "`architecture` should be a network that `python"),
+        ({"architecture": "al_cnn_c"}, "--import names.*; the nearest are all_cnn_c"),
         ({"architecture": ["zfnet"]}, "`architecture` should be a network that"),
         ({"dataset": "svhn"}, "`dataset` should be one of cifar10, cifar100, shapes"),
         ({"schedule": np.zeros(2)}, "`schedule` should be one of steps, linear"),

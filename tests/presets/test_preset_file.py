@@ -24,6 +24,17 @@ def test_fields_over_a_named_base(tmp_path):
     assert preset_file.read(toml) == expected
 
 
+def test_another_data_set_is_used_whole_unless_a_size_is_given(tmp_path):
+    path = tmp_path / "mine.toml"
+    for text, size in (
+        ('dataset = "mine.npz"', None),
+        ('dataset = "mine.npz"\ntrain_size = 9', 9),
+        ('dataset = "shapes"', catalogue.get("tiny").train_size),
+    ):
+        path.write_text(f'base = "tiny"\n{text}\n')
+        assert preset_file.read(path).train_size == size
+
+
 def test_every_preset_survives_a_file(tmp_path):
     for preset in catalogue.PRESETS.values():
         (tmp_path / "one.json").write_text(json.dumps(preset.as_dict()))

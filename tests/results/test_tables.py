@@ -183,3 +183,9 @@ def test_bad_input(tmp_path):
     (tmp_path / "bad.json").write_text(json.dumps({"status": "finished"}))
     with pytest.raises(ValueError, match=r"bad\.json is no run record"):
         tables.read(tmp_path)
+
+
+def test_the_table_of_a_set_of_ones_own_is_named_where_it_is_mistyped():
+    record = {"preset": {"dataset": "somewhere/photos.npz"}}
+    with pytest.raises(ValueError, match="Received: 'fotos'; the nearest is photos"):
+        tables.title("fotos", [record])
