@@ -29,6 +29,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from allconv.figures.maps import COLOURS
 from allconv.probes.faithfulness import curves
 from allconv.results.tables import markdown
 from allconv.saliency import cam
@@ -45,6 +46,7 @@ RULES = ("backprop", "deconvnet", "guided")
 SAMPLES, NOISE, POINTS = 16, 0.15, 32  # draws, share of the range; points of the path
 SMOOTH = f"SmoothGrad ({SAMPLES} draws, {NOISE:.0%})"
 INTEGRATED = f"integrated gradients ({POINTS} points)"
+FRAME = COLOURS[1]  # an orange, of which every eye sees that it is no grey
 TEXT = 10  # points: 10.8 pixels of a picture that is shown 1280 wide
 HIDDEN = "hidden"  # the last layer before the class scores, for Grad-CAM
 
@@ -246,7 +248,7 @@ def figure(shown: dict[str, tuple[Case, dict[str, np.ndarray]]]) -> Figure:
                 ax.imshow(values, "gray", vmin=0, vmax=np.percentile(values, 99.5) or 1)
             for ax in row:
                 patch = data.where[0, targets[k, 0]]
-                ax.contour(patch, [0.5], colors="tab:red", linewidths=0.8)
+                ax.contour(patch, [0.5], colors=FRAME, linewidths=1.2)
                 ax.set(xticks=[], yticks=[])
         for ax, title in zip(axes[0], titles, strict=True):
             ax.set_title(fill(title.split(" (")[0], 12), fontsize=TEXT)
@@ -259,7 +261,7 @@ How much of a map lies where the evidence is, in images where one patch decides 
 class. Mean ± sample standard deviation over {seeds} networks of each kind, {n} images
 each, two classes of each image. Made by `python -m experiments.trust`; all images are
 drawn by code. `figures/trust.png` shows the first image of the first network of each
-kind: the patch in red, each map on its own scale, white at its 99.5th percentile.
+kind: the patch framed, each map on its own scale, white at its 99.5th percentile.
 
 - in the patch: share of the map in the patch of the class; by chance {chance:.0f} %.
 - AUC: how often a pixel of the patch is above one outside it; by chance 0.5.

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from PIL import Image
 
 import allconv
 from allconv.data import cifar_files
+from allconv.figures import grid
 from allconv.lessons import checks
 from allconv.networks import places
 from allconv.results import tables
@@ -192,7 +194,7 @@ gc.collect()
 
 @each_notebook
 def test_runs_anywhere_and_with_other_values(path, files, kernel):
-    """With every exercise's solution; nothing that the reader gave is changed."""
+    """With all solutions, in two minutes; nothing that the reader gave is changed."""
     client, anywhere = kernel
     given = {file: file.read_bytes() for file in files.values()}
     paths = {kind: repr(str(file)) for kind, file in files.items()}
@@ -203,7 +205,9 @@ def test_runs_anywhere_and_with_other_values(path, files, kernel):
     forget = nbformat.v4.new_code_cell(FORGET)
     notebook.cells = [forget, *solved(notebook.cells), *again]
     client.nb = notebook
+    started = time.monotonic()
     client.execute()
+    assert time.monotonic() - started < 120
 
     for cell in notebook.cells:
         if is_a(cell, "check"):
@@ -413,3 +417,50 @@ def test_own_pictures_are_read_by_the_one_loader(path):
     assert "load_img" not in source
     assert "save_img" not in source
     assert ".preprocessor(" not in source  # which takes scaled images without a word
+    assert "preprocess_input" not in source  # which is of one network, for any
+
+
+def test_documents_teach_the_guarded_way_to_inputs():
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        assert ".preprocessor(" not in path.read_text(encoding="utf-8"), path
+
+
+def cells_with(path: Path, text: str) -> list[str]:
+    """The sources of the code cells that have a text in them."""
+    cells = code(nbformat.read(path, as_version=4))
+    return [cell.source for cell in cells if text in cell.source]
+
+
+def test_a_photograph_becomes_a_picture_in_five_lines():
+    (five,) = cells_with(NOTEBOOKS[0], "rule_comparison(picture, at_pixels)")
+    assert five.startswith("picture = photo.read(PHOTO or")
+    assert len(five.splitlines()) == 5
+
+
+def test_first_layers_that_are_compared_were_both_trained():
+    """By the same recipe: one beside random numbers shows nothing."""
+    (lesson,) = [path for path in NOTEBOOKS if path.stem.startswith("06")]
+    (trained,) = cells_with(lesson, "train(")
+    (compared,) = cells_with(lesson, "filters_figure(")
+    names = re.search(r"for name in (\(.*?\))", trained)[1]
+    assert names in compared
+    assert len(ast.literal_eval(names)) == 2
+    assert "Classifier.load(folder / name / WEIGHTS)" in compared
+    assert cells_with(lesson, "builders.") == []
+
+
+@each_notebook
+def test_text_of_figures_that_are_drawn_here_is_legible(path):
+    for source in cells_with(path, "figsize=("):
+        sizes = [float(x) for x in re.findall(r"fontsize=([\d.]+)", source)]
+        for width in re.findall(r"figsize=\(([\d.]+)", source):
+            assert min([*sizes, 10]) >= grid.POINTS * float(width)
+
+
+@each_notebook
+def test_long_cells_are_not_about_text(path):
+    for cell in code(nbformat.read(path, as_version=4)):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert "\\begin{" not in cell.source
+        if len(lines) > 20 and cell.source != notebooks.INSTALL:
+            assert sum("print(" in line or 'f"' in line for line in lines) < 5

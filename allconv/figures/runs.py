@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from allconv.core.arguments import checked
+from allconv.figures.grid import legible
 from allconv.figures.maps import COLOURS
 from allconv.figures.style import in_defaults, legend
 
@@ -137,7 +138,7 @@ def slopes(
         axes.spines[["top", "right"]].set_visible(False)
     row[0].set_ylabel(ylabel)
     legend(figure, drawn, loc="outside right upper", frameon=False)
-    return figure
+    return legible(figure)
 
 
 def _axes(xlabel: str, ylabel: str, width: float = 6) -> tuple[Figure, Axes]:

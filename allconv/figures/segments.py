@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 
 from allconv.core.arguments import Images, Maps, checked
 from allconv.figures import maps
+from allconv.figures.grid import legible
 from allconv.figures.style import in_defaults, legend
 
 
@@ -56,4 +57,4 @@ def masks(
     columns = min(len(patches), 10)
     place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
     legend(figure, patches, frameon=False, **place)
-    return figure
+    return legible(figure)

@@ -28,6 +28,7 @@ def descents(losses: Mapping[str, np.ndarray], *, floor: float = 1e-16) -> Figur
     """
     figure = Figure(figsize=(5.4, 3.4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=maps.COLOURS)
     drawn: dict[str, Artist] = {}
     for i, (label, values) in enumerate(losses.items()):
         style = ("-", "--", "-.", ":")[i % 4]
@@ -227,7 +228,7 @@ def progress(
             axes.set_ylabel(measure)
             _plain(axes, {})
     legend(figure, drawn, loc="outside lower center", ncols=6, frameon=False)
-    return figure
+    return legible(figure)
 
 
 def _plain(axes, drawn) -> None:

@@ -6,8 +6,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from allconv.figures import maps, probes, runs, whitening
+from allconv.figures import maps, probes, runs, segments, whitening
 from allconv.probes.occlusion import Occlusion
+from tests.figures.test_maps import smallest_text
 
 READERS = {
     "image.origin": "lower",
@@ -56,8 +57,13 @@ def test_a_readers_settings_change_nothing():
     assert usual == theirs
 
 
-def test_names_are_said_letter_by_letter():
-    for figure in figures():
+@pytest.fixture(scope="module")
+def drawn():
+    return list(figures())
+
+
+def test_names_are_said_letter_by_letter(drawn):
+    for figure in drawn:
         figure.canvas.draw()
         places = [figure, *figure.axes]
         legends = [x for place in places for x in getattr(place, "legends", [])]
@@ -68,6 +74,34 @@ def test_names_are_said_letter_by_letter():
             assert shown == NAMES[: len(shown)]
         for text in figure.findobj(matplotlib.text.Text):
             assert not text.get_parse_math() or "$" not in text.get_text()
+
+
+def test_text_is_legible_on_a_projected_page(drawn):
+    for figure in drawn:
+        assert smallest_text(figure) >= 10
+
+
+def test_text_grows_with_a_figure_that_has_many_columns():
+    names = [f"a name {i}" for i in range(4)]
+    images = np.zeros((9, 8, 8, 3), np.uint8)
+    lines = {n: ([1, 2], 0.5, np.ones((1, 2))) for n in names}
+    panels = {f"family {i}": {"a": (1, 2)} for i in range(6)}
+    for figure in (
+        segments.masks(images, {"found": images[..., 0]}, names),
+        runs.slopes(panels, ends=("a", "b"), ylabel="y"),
+        whitening.progress(dict.fromkeys(names, lines), ("steps", "seconds")),
+    ):
+        assert figure.get_figwidth() > 11.4  # at which 10 points are 10 pixels
+        assert smallest_text(figure) >= 10
+
+
+def test_curves_have_the_colours_of_the_classes(drawn):
+    """Matplotlib's own have a green and a red that a deuteranope cannot tell."""
+    for figure in (drawn[2], drawn[-2], drawn[-1]):  # curves, descents, against time
+        for axes in figure.axes:
+            colours = {line.get_color() for line in axes.lines}
+            assert colours <= {*maps.COLOURS}
+            assert len(colours) == len(NAMES)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
