@@ -1,15 +1,17 @@
 """What one run trains, records and leaves behind, and the recipes it refuses."""
 
 import json
+import os
 from dataclasses import replace
 from unittest import mock
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from allconv.core import files
-from allconv.data import datasets
+from allconv.data import datasets, whitenings
 from allconv.data.augmentation import AUGMENTATIONS
 from allconv.data.batches import batches
 from allconv.data.preprocessing import MeanStd
@@ -120,6 +122,25 @@ def test_presets_that_cannot_be_followed(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path / "run", replace(SMALL, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_strategy_of_ones_own_is_refused_before_a_folder_is_made(tmp_path):
+    with (
+        tf.distribute.OneDeviceStrategy("/cpu:0").scope(),
+        pytest.raises(RuntimeError, match=r"outside any `tf\.distribute` strategy"),
+    ):
+        run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_newest_whitenings_alone_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(whitenings, "KEPT", 2)
+    images = np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3), np.uint8)
+    for day, name in enumerate("abcd"):
+        inputs.fitted("gcn_zca", images, name * 64, tmp_path)
+        os.utime(tmp_path / f"gcn_zca-{name * 16}.h5", (day, day))
+    left = [p.name for p in sorted(tmp_path.iterdir())]
+    assert left == [f"gcn_zca-{name * 16}.h5" for name in "cd"]
 
 
 def test_bad_seed_and_preset_name(tmp_path):
