@@ -43,6 +43,6 @@ def check(
         size = np.abs(right).max(initial=0)
         same = np.allclose(given, right, rtol=0, atol=tolerance * (size or 1))
     else:
-        same = bool((given == right).all())
+        same = bool(np.all(given == right))
     assert same, f"Not yet. {hint} Received: {answer}"
     print("Right.")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import types
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -288,10 +288,10 @@ def test_a_queue_waits_for_a_run_that_outlived_another_queue(tmp_path, monkeypat
     folder = tmp_path / "runs" / "tiny-seed0"
     folder.mkdir(parents=True)
     stopped = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
+    with futures.ThreadPoolExecutor(1) as pool:
         with locks.alone(folder):
             waiting = pool.submit(queue.train, ("tiny", 0), [], [], stopped)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(futures.TimeoutError):
                 waiting.result(timeout=1)
             assert not (tmp_path / "asked").exists()
         assert waiting.result(timeout=30) == 0
