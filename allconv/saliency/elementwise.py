@@ -18,6 +18,7 @@ KINKS = frozenset(
     "Relu Relu6 LeakyRelu Maximum Minimum SelectV2 Select Abs Sign Greater "
     "GreaterEqual Less LessEqual".split()
 )
+ALIKE = frozenset({"Identity", "Cast"})
 STRAIGHT = frozenset("Cast Identity Neg AddV2 Add Sub Mul RealDiv".split())
 _OTHERS = frozenset(
     "AddN LogicalNot LogicalAnd LogicalOr Equal NotEqual Square Sqrt Rsqrt Reciprocal "
@@ -85,10 +86,12 @@ class Region:
 
         return down(self.exit)
 
-    def slope(self) -> tf.Tensor:
-        """The slope of the function, as a part of the graph."""
+    def slope(self, at: float | None = None) -> tf.Tensor:
+        """The slope of the function, or `at` a number, as a part of the graph."""
         with tf.GradientTape() as tape:
             x = tf.identity(self.entry)
+            if at is not None:
+                x = tf.fill(tf.shape(x), tf.cast(at, x.dtype))
             tape.watch(x)
             y = run(
                 self.exit.outputs[0],
@@ -96,6 +99,24 @@ class Region:
                 lambda tensor: None if tensor.op in self else tensor,
             )
         return tf.cast(tape.gradient(y, x, unconnected_gradients="zero"), y.dtype)
+
+    def reach(self) -> float:
+        """How large the numbers are at which a function of straight lines bends.
+
+        Where all its bounds are large, or small; else 1.
+        """
+        factors = (op.inputs for op in self.ops if op.type in ("Mul", "RealDiv"))
+        curved = any(all(x is self.entry or x.op in self for x in f) for f in factors)
+        if curved or any(op.type not in KINKS | STRAIGHT for op in self.ops):
+            return 1.0
+        inputs = [x for op in self.ops if op.type in KINKS for x in op.inputs]
+        values = [tf.get_static_value(x) for x in inputs if x.op not in self]
+        known = [np.ravel(v) for v in values if v is not None and v.dtype.kind == "f"]
+        bounds = abs(np.concatenate([[0.0], *known]))
+        bounds = bounds[np.isfinite(bounds) & (bounds > 0)]
+        if len(bounds) and (bounds.min() > 100 or bounds.max() < 0.01):
+            return float(np.median(bounds))
+        return 1.0
 
 
 class Values:
@@ -133,28 +154,30 @@ class Values:
         return tf.constant(array.astype("f8") if tensor.dtype.is_floating else array)
 
     def curves(
-        self, entry: tf.Tensor, outputs: list[tf.Tensor]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        self, entry: tf.Tensor, outputs: list[tf.Tensor], scale: float = 1.0
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Functions of a signal at `POINTS`.
 
         Args:
             entry: The signal.
             outputs: The functions.
+            scale: What is 1 for them: of signals, and of values.
 
         Returns:
-            The first one's values, `(points, k)`, with `k` the channels of what makes
-            it up; and the slopes of all, alike.
+            Their values, `(points, k)`, with `k` the channels of what makes up the
+            first one; and their slopes, alike.
         """
-        points = np.concatenate([POINTS, POINTS * (1 + STEP)])
+        points = scale * np.concatenate([POINTS, POINTS * (1 + STEP)])
         points = points.reshape(-1, *[1] * (entry.shape.rank - 1))
         with tf.init_scope(), tf.device("CPU"):
             memo = {entry.ref(): tf.constant(points)}
             found = [run(tensor, memo, self, wide=True).numpy() for tensor in outputs]
         rows = [
-            np.broadcast_to(values, found[0].shape).reshape(2, len(POINTS), -1)
+            np.broadcast_to(values, found[0].shape).reshape(2, len(POINTS), -1) / scale
             for values in found
         ]
-        return rows[0][0], [(b - a) / (STEP * POINTS[:, None]) for a, b in rows]
+        slopes = [(b - a) / (STEP * POINTS[:, None]) for a, b in rows]
+        return [values for values, _ in rows], slopes
 
 
 def shape_of(value: np.ndarray, slope: np.ndarray) -> tuple[str, int]:
@@ -164,10 +187,11 @@ def shape_of(value: np.ndarray, slope: np.ndarray) -> tuple[str, int]:
         "rectifier"; "concave", a rectifier with the other sign; or "". And the index of
         a point where it is active.
     """
-    offset = value - slope * POINTS[:, None]
     nothing = "", 0
-    if not (np.isfinite(value).all() and np.isfinite(slope).all()):
+    if not (np.isfinite(value).all() and np.isfinite(slope).all() and slope.any()):
         return nothing
+    value, slope = value / abs(slope).max(), slope / abs(slope).max()
+    offset = value - slope * POINTS[:, None]
     bends = abs(np.diff(slope, axis=0)) > 1e-6
     bends |= abs(np.diff(offset, axis=0)) > 1e-6 * (1 + abs(offset[1:]))
     count = bends.sum(0)
@@ -253,3 +277,43 @@ def same_shapes(op: tf.Operation, inputs: list[tf.Tensor]) -> bool:
     if shape.rank is None:
         return False
     return all(x.shape.rank and x.shape.as_list() == shape.as_list() for x in inputs)
+
+
+def solid(tensor: tf.Tensor) -> tf.Tensor:
+    while tensor.op.type in ALIKE:
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def readers(op: tf.Operation) -> list[tf.Operation]:
+    """Who reads an operation's output, casts apart."""
+    found: list[tf.Operation] = []
+    for reader in op.outputs[0].consumers():
+        found += readers(reader) if reader.type in ALIKE else [reader]
+    return found
+
+
+def boundless(op: tf.Operation) -> bool:
+    """Whether the bound of max or min is infinity."""
+    values = [tf.get_static_value(x) for x in op.inputs]
+    infinite = any(v is not None and np.isinf(v).all() for v in values)
+    return op.type in ("Maximum", "Minimum") and infinite
+
+
+def guards(op: tf.Operation, source: tf.Tensor) -> bool:
+    """Whether max(x, c) keeps what follows defined: a root, a logarithm, a quotient.
+
+    Or whether max or min keeps one of these in its bounds.
+    """
+    smooth = ("Sqrt", "Rsqrt", "Log", "Reciprocal", "Exp", "Sigmoid", "Softmax")
+    if op.type in ("Maximum", "Minimum") and solid(source).op.type in smooth:
+        return True
+    values = [tf.get_static_value(x) for x in op.inputs]
+    if op.type != "Maximum" or not any(v is not None and np.any(v) for v in values):
+        return False
+    quotients = ("RealDiv", "Div", "DivNoNan")
+    return any(
+        reader.type in smooth[:4]
+        or (reader.type in quotients and solid(reader.inputs[1]).op is op)
+        for reader in readers(op)
+    )

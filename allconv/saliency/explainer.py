@@ -301,7 +301,7 @@ class Explainer:
         more: frozenset[str] = frozenset()
         while True:
             calls, output = self._call(images, held, overrides(self.rule, more))
-            rectifier_search.find(images)
+            rectifier_search.find(images, calls)
             found = rectifier_search.types(images.graph)
             if not overrides(self.rule) or found <= more:
                 break

@@ -10,33 +10,45 @@ signal, the function is tried on numbers: a rectifier consists of straight lines
 upwards at one place, and is less steep on one side than on the other. It may have a
 ceiling if what it lets through goes through 0, or have nothing but a ceiling.
 
+A layer of Keras that bends what it gets is one by itself: x + ReLU()(x) holds a
+rectifier, of slopes 0 and 1, and no other of slopes 1 and 2.
+
 What only looks like one is left to its plain gradient: a clamp inside a smooth
 function, such as the relu6(x + 3) of hard_sigmoid, clip(x, -1, 1), |x|, or a guard such
 as max(x, 1e-7) under a root.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from allconv.saliency.elementwise import (
+    ALIKE,
     CONSTANTS,
     ELEMENTWISE,
     KINKS,
     STRAIGHT,
     Region,
     Values,
+    boundless,
+    guards,
+    readers,
     repeat,
     same_shapes,
     shape_of,
+    solid,
 )
+
+if TYPE_CHECKING:
+    from allconv.saliency.neurons import Call
 
 STEPS = frozenset({"Relu", "Relu6", "Maximum", "Minimum"})
 SINGLE = ("LeakyRelu", "Maximum", "Minimum", "Relu", "Relu6")
-_ALIKE = frozenset({"Identity", "Cast"})
-_TURNS = _ALIKE | {"Neg"}
+_TURNS = ALIKE | {"Neg"}
 _KEY = "allconv/rectifiers"
 # Gradients that need no second pass.
 _OWN: dict[str, Callable] = {
@@ -63,7 +75,7 @@ class Rectifier:
             seen to the signal already.
         source: x, where that is not the input.
         sign: -1 if the unit that it is a part of gets it with the other sign.
-        scale: The slope where it is active.
+        scale: From nothing to the slope where it is active; None: it is 1.
     """
 
     index: int
@@ -71,16 +83,17 @@ class Rectifier:
     passes: bool = False
     source: tf.Tensor | None = field(default=None, compare=False)
     sign: int = 1
-    scale: float = 1.0
+    scale: Callable[[], tf.Tensor] | None = field(default=None, compare=False)
 
 
-def find(images: tf.Tensor) -> dict[str, Rectifier]:
+def find(images: tf.Tensor, calls: Sequence["Call"] = ()) -> dict[str, Rectifier]:
     """The rectifiers of a graph by the names of their operations; kept with the graph.
 
-    To be called when the model is traced and nothing is differentiated yet.
+    To be called when the model is traced and nothing is differentiated yet; `calls` are
+    those of its layers.
     """
     graph = images.graph
-    units = _Search(images).units
+    units = _Search(images, _ends(graph, calls)).units
     graph.clear_collection(_KEY)
     graph.add_to_collection(_KEY, units)
     return units
@@ -108,11 +121,11 @@ def uncapped(tensor: tf.Tensor) -> tf.Tensor:
     Units at their ceiling are tied, and their plain gradients are 0.
     """
     steps, below = [], tensor
-    op = _solid(tensor).op
+    op = solid(tensor).op
     while (unit := of(op)) and op.type in STEPS:
         steps.append(op)
         below = op.inputs[unit.index]
-        op = _solid(op.inputs[unit.index]).op
+        op = solid(op.inputs[unit.index]).op
     if not any(step.type in ("Relu6", "Minimum") for step in steps):
         return tensor
     floors = [step for step in steps if step.type != "Minimum"]
@@ -144,8 +157,9 @@ class _Search:
         units: What was found.
     """
 
-    def __init__(self, images: tf.Tensor):
+    def __init__(self, images: tf.Tensor, ends: set):
         self.units: dict[str, Rectifier] = {}
+        self.ends = ends
         self.depending = {images.ref()}
         # Of a tensor that is a function of one other, number by number, that other: the
         # nearest one that all ways from the images to it lead through.
@@ -184,11 +198,12 @@ class _Search:
         return list({x.ref(): x for x in op.inputs if self.depends(x)}.values())
 
     def above(self, tensor: tf.Tensor) -> Iterator[tf.Tensor]:
-        """A tensor, and those that it is a function of."""
+        """A tensor, and those that it is a function of, up to where a layer ends."""
         found: tf.Tensor | None = tensor
         while found is not None:
             yield found
-            found = self.parents.get(found.ref())
+            ends = found.ref() in self.ends
+            found = None if ends else self.parents.get(found.ref())
 
     def common(self, tensors: list[tf.Tensor]) -> tf.Tensor | None:
         """The nearest tensor that all are functions of."""
@@ -206,14 +221,19 @@ class _Search:
                 covered.update(one.name for one in region.ops)
                 yield region
         for op in kinks:
-            if op.name not in covered:
-                yield Region(self.signals(op)[0], op, self.depends)
+            if op.name in covered:
+                continue
+            region = Region(self.signals(op)[0], op, self.depends)
+            if boundless(op):
+                self.units[op.name] = Rectifier(_index(region), passes=True)
+            else:
+                yield region
 
     def judge(self, region: Region) -> None:
         """Add a function to the units if it is a rectifier."""
         op, before = region.exit, self.before(region)
         alone = len(region.ops) == 1
-        turned = before is not None and _solid(region.entry).op is not before.exit
+        turned = before is not None and solid(region.entry).op is not before.exit
         beginning = self.beginning(region.entry)
         if alone and (
             op.type == "Relu"
@@ -222,29 +242,28 @@ class _Search:
         ):
             self.add(region)  # no need to try it
             return
-        if alone and _guards(op, region.entry):
+        if alone and guards(op, region.entry):
             self.leave(region, self.after(region))
             return
         if _forks(region):
             self.leave(region)
             return
         outputs = [op.outputs[0], region.entry]
-        kind, slopes = self.tried(beginning, outputs)
-        scale = 1.0 if alone or not kind else slopes[0] / slopes[1]
+        kind, slopes, active = self.tried(beginning, outputs)
         if not kind:
             self.leave(region)
         elif kind == "rectifier" and not turned:
-            self.add(region, 1, scale)
-        elif not self.add_chain(region, scale):
+            self.add(region, 1, active[1])
+        elif not self.add_chain(region, active[1]):
             others = [one for one in self.regions.values() if one is not region]
             halves = any(one.entry is region.entry for one in others)
             if before or self.after(region) or halves or slopes[0] < 0:
                 # A clamp that is no rectifier is none in any of its steps.
                 self.leave(region, before, self.after(region))
             else:  # a ceiling alone
-                self.add(region, 1, scale)
+                self.add(region, 1, active[1])
 
-    def add_chain(self, region: Region, scale: float) -> bool:
+    def add_chain(self, region: Region, active: float) -> bool:
         """Add what is a rectifier with what stands before or after it, if it is one.
 
         Such as the ceiling of a clamp, or what is negated before and after.
@@ -258,25 +277,31 @@ class _Search:
             exits = [one.exit.outputs[0] for one in chain]
             beginning = self.beginning(chain[0].entry)
             for output in self.onward(exits[-1]):
-                kind, slopes = self.tried(beginning, [output, *exits])
+                kind, slopes, _ = self.tried(beginning, [output, *exits])
                 if kind != "rectifier":
                     continue
                 signs = [int(np.sign(slopes[0] / slope)) for slope in slopes[1:]]
                 where = chain.index(region)
                 if any(sign != 1 for sign in signs[:where]):
                     continue
-                self.add(region, signs[where], scale)
+                self.add(region, signs[where], active)
                 return True
         return False
 
     def tried(self, beginning: tf.Tensor, outputs: list[tf.Tensor]):
-        """What function an output is of a beginning; see `elementwise.shape_of`."""
+        """What function an output is of a beginning; see `elementwise.shape_of`.
+
+        Returns:
+            Its kind; and where it is active, the slopes and values of all outputs.
+        """
+        scale = Region(beginning, outputs[0].op, self.depends).reach()
         try:
-            value, slopes = self.values.curves(beginning, outputs)
+            values, slopes = self.values.curves(beginning, outputs, scale)
         except Exception:  # whatever cannot be run by itself is nothing known
-            return "", []
-        kind, at = shape_of(value, slopes[0])
-        return kind, [slope[at].mean() for slope in slopes]
+            return "", [], []
+        kind, at = shape_of(values[0], slopes[0])
+        active = [scale * value[at].mean() for value in values]
+        return kind, [slope[at].mean() for slope in slopes], active
 
     def beginning(self, tensor: tf.Tensor) -> tf.Tensor:
         """What a tensor is a multiple of, a number added."""
@@ -287,11 +312,11 @@ class _Search:
     def onward(self, tensor: tf.Tensor) -> Iterator[tf.Tensor]:
         """A tensor, and what is a multiple of it, a number added."""
         yield tensor
-        readers = tensor.consumers()
-        while len(readers) == 1 and self.is_straight(readers[0]):
-            (tensor,) = readers[0].outputs
+        reading = tensor.consumers()
+        while len(reading) == 1 and self.is_straight(reading[0]):
+            (tensor,) = reading[0].outputs
             yield tensor
-            readers = tensor.consumers()
+            reading = tensor.consumers()
 
     def is_straight(self, op: tf.Operation) -> bool:
         numbers = [x for x in op.inputs if not self.depends(x)]
@@ -308,17 +333,17 @@ class _Search:
 
     def after(self, region: Region) -> Region | None:
         """The function that a value alone goes into."""
-        readers = _readers(region.exit)
-        return self.regions.get(readers[0].name) if len(readers) == 1 else None
+        found = readers(region.exit)
+        return self.regions.get(found[0].name) if len(found) == 1 else None
 
     def leave(self, *regions: Region | None) -> None:
         for region in filter(None, regions):
             self.left.update(op.name for op in region.ops)
 
-    def add(self, region: Region, sign: int = 1, scale: float = 1.0) -> None:
+    def add(self, region: Region, sign: int = 1, active: float = 1.0) -> None:
+        """Add a function; it is `active` where its signal is that."""
         if len(region.ops) == 1:
-            index = [x is region.entry for x in region.exit.inputs].index(True)
-            self.units[region.exit.name] = Rectifier(index, sign=sign)
+            self.units[region.exit.name] = Rectifier(_index(region), sign=sign)
             return
         path = region.path()
         if not path:
@@ -329,49 +354,37 @@ class _Search:
         for op, index in path:
             self.units[op.name] = Rectifier(index, passes=True)
         self.units[region.exit.name] = Rectifier(
-            path[0][1], region.slope, source=region.entry, sign=sign, scale=scale
+            path[0][1],
+            region.slope,
+            source=region.entry,
+            sign=sign,
+            scale=lambda: region.slope(active),
         )
 
 
-def _solid(tensor: tf.Tensor) -> tf.Tensor:
-    while tensor.op.type in _ALIKE:
-        tensor = tensor.op.inputs[0]
-    return tensor
+def _ends(graph: tf.Graph, calls: Sequence["Call"]) -> set:
+    """What layers with a kink hand on."""
+    made = graph.get_operations()
+    return {
+        tensor.ref()
+        for call in calls
+        if isinstance(call.layer, keras.Layer)
+        and any(op.type in KINKS for op in made[call.first : call.last])
+        for tensor in tf.nest.flatten(call.output)
+        if tf.is_tensor(tensor) and tensor.dtype.is_floating
+    }
 
 
-def _readers(op: tf.Operation) -> list[tf.Operation]:
-    """Who reads an operation's output, casts apart."""
-    found: list[tf.Operation] = []
-    for reader in op.outputs[0].consumers():
-        found += _readers(reader) if reader.type in _ALIKE else [reader]
-    return found
+def _index(region: Region) -> int:
+    return [x is region.entry for x in region.exit.inputs].index(True)
 
 
 def _forks(region: Region) -> bool:
     """Whether what is inside of a function is read outside of it."""
-    readers = (
+    reading = (
         reader
         for op in region.ops
         if op is not region.exit
         for reader in op.outputs[0].consumers()
     )
-    return any(r not in region and r.type not in CONSTANTS for r in readers)
-
-
-def _guards(op: tf.Operation, source: tf.Tensor) -> bool:
-    """Whether max(x, c) keeps what follows defined: a root, a logarithm, a quotient.
-
-    Or whether max or min keeps one of these in its bounds.
-    """
-    smooth = ("Sqrt", "Rsqrt", "Log", "Reciprocal", "Exp", "Sigmoid", "Softmax")
-    if op.type in ("Maximum", "Minimum") and _solid(source).op.type in smooth:
-        return True
-    values = [tf.get_static_value(x) for x in op.inputs]
-    if op.type != "Maximum" or not any(v is not None and np.any(v) for v in values):
-        return False
-    quotients = ("RealDiv", "Div", "DivNoNan")
-    return any(
-        reader.type in smooth[:4]
-        or (reader.type in quotients and _solid(reader.inputs[1]).op is op)
-        for reader in _readers(op)
-    )
+    return any(r not in region and r.type not in CONSTANTS for r in reading)

@@ -100,7 +100,7 @@ def _registered(rule: Rule) -> tuple[str | None, str | None]:
                 if rule.gradient:
                     signal = unit.sign * tf.nn.relu(unit.sign * signal)
                 if not rule.forward:
-                    signal *= unit.scale
+                    signal *= 1 if unit.scale is None else unit.scale()
                 elif unit.slope is None:
                     return rectifier_search.plain(op, signal)
                 else:

@@ -72,6 +72,9 @@ CLAMPS = {
     "celu": lambda: layers.Activation("celu"),
     "two sides": lambda: layers.Lambda(lambda x: tf.nn.relu(x) + tf.nn.relu(-x)),
     "no bend": lambda: layers.Lambda(lambda x: tf.nn.relu(x) - tf.nn.relu(-x)),
+    "hard_swish of large numbers": lambda: layers.Lambda(
+        lambda x: 1e4 * x * tf.clip_by_value(1e4 * x + 3e4, 0.0, 6e4) / 6e8
+    ),
     "bounds": lambda: layers.Lambda(
         lambda x: tf.clip_by_value(tf.sigmoid(x), 0.2, 0.8)
     ),
@@ -136,6 +139,19 @@ WRITTEN = {
         leaky(0),
     ),
     "absolute": (lambda x: (x + tf.abs(x)) / 2, leaky(0)),
+    # Bounds where no other number is tried, or none at all.
+    "to infinity": (lambda x: tf.clip_by_value(x, 0.0, np.inf), leaky(0)),
+    "to 1e9": (lambda x: tf.clip_by_value(x, 0.0, 1e9), leaky(0)),
+    "to 1e-4": (
+        lambda x: tf.clip_by_value(x, 0.0, 1e-4),
+        lambda x: (x > 0) & (x < 1e-4),
+    ),
+    "from 4000": (lambda x: tf.maximum(1e4 * x, 4e3) / 1e4, leaky(0, 0.4)),
+    "tiny": (
+        lambda x: 1e8 * tf.where(x > 0, x * 1e-8, x * 1e-9),
+        leaky(0.1),
+    ),
+    "huge": (lambda x: (1e8 * x + tf.abs(1e8 * x)) / 2e8, leaky(0)),
 }
 
 
@@ -160,6 +176,46 @@ def test_a_rectifier_is_known_by_its_values_however_it_is_written(rule):
         one.kernel.assign(kernel)
         expected += by_hand(below, one, slopes, x, rule)
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+def test_a_layer_that_rectifies_is_one_whatever_is_added_to_it(rule):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((8, 8, 3))
+    below, above = layers.Conv2D(4, 3), layers.Conv2D(2, 3, name="top")
+    x = below(inputs)
+    summed = [x, layers.ReLU(name="first")(x), layers.LeakyReLU(0.2, name="second")(x)]
+    model = keras.Model(inputs, above(layers.Add()(summed)))
+    explainer = Explainer(model, rule, layer="top")
+    assert explainer.audit.treated == ("first (Relu)", "second (LeakyRelu)")
+    x = images(size=8)
+    expected = by_hand(below, above, leaky(1.0), x, "backprop") + sum(
+        by_hand(below, above, leaky(slope), x, rule) for slope in (0.0, 0.2)
+    )
+    found = explainer(x, channel=1, position="all")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class Sloped(layers.Layer):
+    """One slope above 0 and one below, both learnt."""
+
+    def build(self, shape):
+        self.slopes = self.add_weight(shape=(2,), initializer="ones")
+
+    def call(self, x):
+        return self.slopes[0] * tf.nn.relu(x) - self.slopes[1] * tf.nn.relu(-x)
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+def test_learnt_slopes_are_those_of_the_day_not_those_that_were_traced(rule):
+    model, below, above = net(unit := Sloped())
+    unit.slopes.assign([2.0, 0.5])
+    explainer = Explainer(model, rule, layer="top")
+    unit.slopes.assign([3.0, 0.25])
+    x = images(size=8)
+    found = explainer(x, channel=1, position="all")
+    expected = 3 * by_hand(below, above, leaky(0.25 / 3), x, rule)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CLAMPS)
