@@ -90,13 +90,13 @@ def check_outputs(model: keras.Model, inputs: object) -> None:
 
 
 def _finite(values) -> bool:
-    dtype = tf.as_dtype(keras.backend.standardize_dtype(values.dtype))
-    if not dtype.is_floating:
+    values = tf.convert_to_tensor(values)
+    if not values.dtype.is_floating:
         return True
-    array = keras.ops.convert_to_numpy(values).astype("float32", copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum()  # finite only if all are, and quick
-    return bool(np.isfinite(total) or np.isfinite(array).all())
+    if values.dtype.size < 4:
+        values = tf.cast(values, tf.float32)
+    total = tf.reduce_sum(values)  # finite only if all are, and quick
+    return bool(np.isfinite(total) or tf.reduce_all(tf.math.is_finite(values)))
 
 
 def batch_size(model: keras.Model) -> int | None:
