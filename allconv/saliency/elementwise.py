@@ -210,7 +210,10 @@ def shape_of(value: np.ndarray, slope: np.ndarray) -> tuple[str, int]:
         meets = (gap[0] <= meeting) & (meeting <= gap[1])
         if not (meets | (count == 0) | (abs(offset[at]) < 1e-6)).all():
             return nothing
-        return ("rectifier" if high.mean() > low.mean() else "concave"), at
+        # Not far from the bend: what a condition leaves out may be infinite far away.
+        last = len(POINTS) - 1
+        near = min(int(first.max()) + 3, last) if at else max(int(first.min()) - 2, 0)
+        return ("rectifier" if high.mean() > low.mean() else "concave"), near
     if (count != 2).any():
         return nothing
     at = int(first[0]) + 1

@@ -151,6 +151,10 @@ WRITTEN = {
         lambda x: 1e8 * tf.where(x > 0, x * 1e-8, x * 1e-9),
         leaky(0.1),
     ),
+    "infinite far away": (
+        lambda x: tf.where(x > 0, x, 0 * tf.exp(x)),
+        leaky(0),
+    ),
     "huge": (lambda x: (1e8 * x + tf.abs(1e8 * x)) / 2e8, leaky(0)),
 }
 
