@@ -196,10 +196,10 @@ def measure(subject: Case, seed: int) -> tuple[dict[str, dict[str, float]], dict
     for title, method in every.items():
         maps = drawn[title] = np.stack([method(images, target) for target in targets])
         flat = [x.reshape(-1, *x.shape[2:]) for x in (maps, patches)]
-        row = {
-            "in the patch, %": 100 * in_patch(*flat).mean(),
-            "AUC": auc(*flat).mean(),
-            "own class, %": 100 * own_class(maps, patches).mean(),
+        row: dict[str, float] = {
+            "in the patch, %": 100 * float(in_patch(*flat).mean()),
+            "AUC": float(auc(*flat).mean()),
+            "own class, %": 100 * float(own_class(maps, patches).mean()),
         }
         for column, others in broken.items():
             alike = rank_correlation(maps[0], others[title](images, targets[0]))
@@ -207,8 +207,8 @@ def measure(subject: Case, seed: int) -> tuple[dict[str, dict[str, float]], dict
         found = curves(
             model.predict_on_batch, images, maps[0], targets[0], fill=0, seed=seed
         )
-        row["deletion"] = found.deletion_area.mean()
-        row["insertion"] = found.insertion_area.mean()
+        row["deletion"] = float(found.deletion_area.mean())
+        row["insertion"] = float(found.insertion_area.mean())
         rows[title] = row
     return rows, drawn
 

@@ -225,7 +225,8 @@ class GlobalAveragePool:
 
     def up(self, x: np.ndarray) -> np.ndarray:
         self.shape = x.shape
-        return x.mean((1, 2), keepdims=self.keepdims)
+        mean = x.mean((1, 2), keepdims=True)
+        return mean if self.keepdims else mean[:, 0, 0]
 
     def down(self, signal: np.ndarray) -> np.ndarray:
         n, height, width, channels = self.shape
