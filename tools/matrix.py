@@ -81,8 +81,9 @@ def run(name: str, python: Path, smoke: bool, extra: list[str]) -> dict:
     report = PLACE / f"{name}.xml"
     report.unlink(missing_ok=True)
     start = time.monotonic()
-    command = [str(python), "-m", "pytest", f"--junitxml={report}", *extra]
-    subprocess.run([*command, *(SMOKE if smoke else ())], cwd=ROOT, check=False)
+    command = [str(python), "-m", "pytest", "-n", "2", f"--junitxml={report}"]
+    where = SMOKE if smoke else ()
+    subprocess.run([*command, *extra, *where], cwd=ROOT, check=False)
     minutes = round((time.monotonic() - start) / 60)
     return {"set": name, "part": "quick" if smoke else "all", "minutes": minutes} | (
         _versions(python) | _counts(report)

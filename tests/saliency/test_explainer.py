@@ -90,7 +90,7 @@ def test_gold(rule):
 
 
 def built(rows):
-    """The model; None where a map would be empty, which Keras up to 3.12 lets pass."""
+    """The model; None where a map is empty: Keras up to 3.14 lets a pooling end so."""
     try:
         model = keras.Sequential(rows)
     except ValueError:
