@@ -21,6 +21,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from allconv.commands.arguments import module
 from allconv.core import locks, machine
 from allconv.core.checks import nearest, one_line
 from allconv.networks import all_cnn_rows
@@ -151,7 +152,12 @@ def main() -> int:
         "--seeds", type=int, nargs="+", default=[0], help="of recipes; 0"
     )
     parser.add_argument(
-        "--import", dest="modules", action="append", default=[], metavar="MODULE"
+        "--import",
+        dest="modules",
+        type=module,
+        action="append",
+        default=[],
+        metavar="MODULE",
     )
     parser.add_argument("--records", metavar="DIR", help="default: records")
     parser.add_argument("--processes", type=int, default=1, help="default: 1")

@@ -177,3 +177,6 @@ def test_what_cannot_be_registered(empty, arguments, message):
 def test_a_module_that_is_not_there_is_one_line(empty, capsys):
     assert cli.main(["list", "--import", "nowhere"]) == 2
     assert capsys.readouterr().err == "allconv: No module named 'nowhere'\n"
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["list", "--import", ".."])
+    assert "should be a module's name, as `import` takes" in capsys.readouterr().err

@@ -18,6 +18,15 @@ Data are looked for in --data-dir, then in the folder that ALLCONV_DATA names.
 _OWN = "or the path of an .npz or of a folder of class folders"
 
 
+def module(name: str) -> str:
+    """The name of a module that can be imported by it alone."""
+    if name.startswith("."):
+        raise argparse.ArgumentTypeError(
+            f"should be a module's name, as `import` takes it. Received: {name!r}"
+        )
+    return name
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m allconv",
@@ -37,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--import",
             dest="modules",
+            type=module,
             action="append",
             default=[],
             metavar="MODULE",

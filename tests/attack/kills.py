@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import tensorflow as tf
 from keras import layers
@@ -156,7 +157,11 @@ def left(folder: Path) -> dict[str, object]:
 def attack(folder: Path, kills: int) -> Iterator[tuple[str, str]]:
     """Yields what was tried, and how it broke (`""`: it held)."""
     drawn = datasets.load("shapes")  # once, not by each process
-    datasets.load = lambda *_: drawn
+    with mock.patch.object(datasets, "load", return_value=drawn):
+        yield from _kills(folder, kills)
+
+
+def _kills(folder: Path, kills: int) -> Iterator[tuple[str, str]]:
     whole, chance = folder / "whole", random.Random(0)
     begun = time.perf_counter()
     assert forked(partial(train, whole)) == 0
