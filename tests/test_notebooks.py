@@ -14,7 +14,6 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import keras
@@ -192,20 +191,9 @@ gc.collect()
 """
 
 
-def seconds(cell: nbformat.NotebookNode) -> float:
-    """How long a cell ran, by nbclient's notes."""
-    notes = cell.metadata.get("execution", {})
-    times = [notes.get(n) for n in ("iopub.execute_input", "shell.execute_reply")]
-    if None in times:
-        return 0.0
-    # Python 3.10 does not read a Z for the time zone.
-    start, end = (datetime.fromisoformat(t.replace("Z", "+00:00")) for t in times)
-    return (end - start).total_seconds()
-
-
 @each_notebook
 def test_runs_anywhere_and_with_other_values(path, files, kernel):
-    """With all solutions, in two minutes; nothing that the reader gave is changed."""
+    """With all solutions; nothing that the reader gave is changed."""
     client, anywhere = kernel
     given = {file: file.read_bytes() for file in files.values()}
     paths = {kind: repr(str(file)) for kind, file in files.items()}
@@ -217,7 +205,6 @@ def test_runs_anywhere_and_with_other_values(path, files, kernel):
     notebook.cells = [forget, *solved(notebook.cells), *again]
     client.nb = notebook
     client.execute()
-    assert 0 < sum(map(seconds, notebook.cells[: -len(again) or None])) < 120
 
     for cell in notebook.cells:
         if is_a(cell, "check"):

@@ -20,13 +20,14 @@ the mask changed in either image, the fraction whose signs differ.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from allconv.core.arguments import checked
+from allconv.core.annotations import Span
+from allconv.core.arguments import Seed, checked
 from allconv.core.arrays import batch_of, check_finite
 from allconv.probes.features import Preprocess, batches, check_model, fill_of, reader
 
@@ -163,8 +164,8 @@ def compare(
     layers: Sequence[str],
     fill: float | Sequence[float],
     *,
-    draws: int = 10,
-    seed: int = 0,
+    draws: Annotated[int, Span(1, 10_000)] = 10,
+    seed: Seed = 0,
     preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> list[Score]:
@@ -178,7 +179,7 @@ def compare(
             boxes of the sizes of the first part, anywhere.
         layers: Names of layers; the paper's are 5 (maps) and 7 (dense).
         fill: Colour of the masks, one number or one per channel.
-        draws: Draws of the random boxes.
+        draws: Draws of the random boxes, from 1 to 10,000.
         seed: Of the random boxes.
         preprocess: NumPy function from masked images to the model's inputs.
         batch_size: Images at a time; None: 256 at 32 x 32 pixels, 5 at 224 x 224.
@@ -193,11 +194,10 @@ def compare(
     n, height, width, _ = images.shape
     if n < 2:
         raise ValueError(f"Pairs need at least 2 images. Received: {n}")
-    if not parts or not layers or draws < 1 or RANDOM in parts:
+    if not parts or not layers or RANDOM in parts:
         raise ValueError(
-            "`parts` and `layers` should name at least one each, no part 'random', and "
-            f"`draws` should be at least 1. Received: parts={list(parts)}, "
-            f"layers={list(layers)}, draws={draws}"
+            "`parts` and `layers` should name at least one each, and no part 'random'. "
+            f"Received: parts={list(parts)}, layers={list(layers)}"
         )
     for boxes in parts.values():
         _check_boxes(np.asarray(boxes), images.shape)

@@ -191,7 +191,8 @@ def test_bad_parts(tmp_path, text, match):
         ({"parts": {"a": [[0, 0, 2, 2.0]] * 2}}, "should be integers"),
         ({"parts": {}}, "at least one each"),
         ({"parts": {"random": [[0, 0, 2, 2]] * 2}}, "no part 'random'"),
-        ({"draws": 0}, "draws=0"),
+        ({"draws": 0}, "draws"),
+        ({"draws": 10**30}, "draws"),
         ({"layers": ["nowhere"]}, "has no layer"),
     ],
 )

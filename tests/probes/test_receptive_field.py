@@ -228,7 +228,8 @@ class Subclassed(keras.Model):
 
 def pooled_by_ops():
     inputs = keras.Input((8, 8, 3))
-    pool = keras.src.ops.nn.MaxPool(2, name="max_pool")
+    pool = keras.src.ops.nn.MaxPool(2)
+    pool.name = "max_pool"
     return keras.Model(inputs, pool(inputs))
 
 
