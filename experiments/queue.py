@@ -26,7 +26,7 @@ from allconv.core import locks, machine
 from allconv.core.checks import nearest, one_line
 from allconv.networks import all_cnn_rows
 from allconv.networks.registry import NORMS
-from allconv.presets import catalogue, preset_file
+from allconv.presets import catalogue, imagenet, preset_file
 from allconv.presets.limits import check
 from allconv.presets.preset import Preset
 from experiments import RECORDS
@@ -67,6 +67,7 @@ QUEUES: dict[str, list[Job]] = {
         *((f"{name}_{norm}", 0) for name in WHITENED for norm in ("batch", "deconv")),
         *((f"all_cnn_c_{norm}_10", 0) for norm in NORMS),
     ],
+    "imagenet": [(row.name, 0) for row in imagenet.ROWS if row.dataset == "imagenet"],
     "netdeconv_20": [(f"vgg16_cifar_{norm}_20", 0) for norm in ("batch", "deconv")],
 }
 PAUSE = 2.0  # seconds between two looks at a run of another process

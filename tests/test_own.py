@@ -54,6 +54,18 @@ def empty(tmp_path, monkeypatch):
     sys.modules.pop("mynets", None)
 
 
+def test_fewer_images_than_a_batch_are_trained_on_by_one_more_word(empty):
+    with np.load("five.npz") as file:
+        np.savez("few.npz", **{k: v[:20] for k, v in file.items()})
+    words = ["train", "fast", "--data", "few.npz"]
+    refused = "1 to the 20 images .* give `--batch-size`.* Received: batch_size=128"
+    with pytest.raises(ValueError, match=refused):
+        limits.check(recipe(arguments.parser().parse_args(words)))
+    smaller = recipe(arguments.parser().parse_args([*words, "--batch-size", "20"]))
+    limits.check(smaller)
+    assert (smaller.batch_size, smaller.name) == (20, "fast-few-batch_size=20")
+
+
 def test_photographs_too_large_to_whiten_train_by_one_more_word(empty):
     with np.load("five.npz") as file:
         large = {k: np.repeat(v, 2, 1) for k, v in file.items() if k[0] == "x"}

@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--folder", help="default: runs/<preset>-seed<seed>")
     sub.add_argument("--epochs", type=int, help="shorten; milestones are scaled alike")
     sub.add_argument("--train-size", type=int, help="use the first N training images")
+    sub.add_argument("--batch-size", type=int, help="in place of the preset's")
     sub.add_argument("--learning-rate", type=float, help="in place of the preset's")
     sub.add_argument(
         "--preprocessing",

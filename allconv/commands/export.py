@@ -6,6 +6,7 @@ from allconv.commands.evaluate import check_network, chosen
 from allconv.commands.terminal import import_tensorflow
 
 IMAGES = 100  # of the test set, that the file is compared on
+NAMED = 100  # classes, of which all names are said
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -14,6 +15,7 @@ def export(arguments: argparse.Namespace) -> None:
     import_tensorflow()
     from allconv.data import datasets
     from allconv.networks import export
+    from allconv.training import streamed
 
     if arguments.weights and arguments.dataset:
         raise ValueError("--weights knows its data set: leave out --dataset.")
@@ -22,16 +24,22 @@ def export(arguments: argparse.Namespace) -> None:
     path = export.check(arguments.output or f"{name}{suffix}", arguments.format)
     classifier = chosen(arguments)
     meta = classifier.meta
-    _, (images, _) = datasets.load(meta["dataset"], arguments.data_dir)
-    images = images[:IMAGES]
+    if "image_size" in meta:
+        images = streamed.middles(
+            meta["dataset"], meta["image_size"], IMAGES, arguments.data_dir
+        )
+    else:
+        images = datasets.load(meta["dataset"], arguments.data_dir)[1][0][:IMAGES]
     difference = export.write(path, classifier, images, arguments.format)
     size = path.stat().st_size / 1e6
     shape = ", ".join(map(str, meta["input_shape"]))
     print(f"{path}: {size:.1f} MB, {meta['architecture']} in float32")
-    print(f"  takes        images: uint8 (n, {shape})")
+    either = "uint8 or float32, 0 to 255," if arguments.format == "keras" else "uint8"
+    print(f"  takes        images: {either} (n, {shape})")
     names = meta.get("class_names") or datasets.class_names(meta["dataset"])
     print(f"  gives        probabilities: float32 (n, {meta['classes']})")
-    print(f"  classes      {', '.join(names)}")
+    further = f", ... {names[-1]}" if len(names) > NAMED else ""
+    print(f"  classes      {', '.join(names[:NAMED])}{further}")
     print(
         f"  opened       {len(images)} test images of {meta['dataset']}: the largest "
         f"difference of a probability is {difference:.1g}"

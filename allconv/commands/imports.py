@@ -18,6 +18,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from allconv.core import files, runtime
     from allconv.data import photos
     from allconv.networks import imported
+    from allconv.results.evaluation import evaluate_photos
 
     facts: dict = {"network": arguments.network}
     if arguments.network in imported.NETWORKS:
@@ -38,7 +39,10 @@ def import_(arguments: argparse.Namespace) -> None:
         classes = photos.read_classes(arguments.classes) if arguments.classes else ()
         found = photos.Photos(arguments.images, model.input_shape[1], classes)
         facts["images"] = Path(arguments.images).name
-        facts |= imported.measure(model, found)
+        outcome = evaluate_photos(model, found)
+        facts["n"] = outcome.n
+        facts["top1_error"] = round(outcome.error, 4)
+        facts["top5_error"] = round(outcome.top5_error, 4)
     facts["environment"] = runtime.environment()
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, "draft.keras")

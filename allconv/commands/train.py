@@ -97,7 +97,9 @@ def recipe(arguments: argparse.Namespace) -> Preset:
         preset = shorten(preset, arguments.epochs)
     if arguments.precision != "auto":  # no recipe of its own: see `Preset`
         preset = dataclasses.replace(preset, precision=arguments.precision)
-    for field in ("train_size", "learning_rate", "preprocessing", "hold_out"):
+    for field in (
+        *("train_size", "batch_size", "learning_rate", "preprocessing", "hold_out"),
+    ):
         value = getattr(arguments, field)
         if value is not None and value != getattr(preset, field):
             name = f"{preset.name}-{field}={value}"

@@ -17,9 +17,10 @@ code:
 * No norm and no rectifier follows the first convolution of Preact-18, nor the last
   blocks of Preact-18 and SENet-18.
 * The separable convolutions of PNASNet-A have a depthwise half only.
-* 64 channels are whitened together where 64 divides them; else as many as their
-  greatest common divisor, which is 32 or 16 in DenseNet-121 and DPN-92, where the
-  channels grow by 32 or 24 at a time, and in MobileNetV2.
+* 64 channels are whitened together where 64 divides them, and fewer channels all at
+  once; else as many as their greatest common divisor, without a word: 32 in
+  DenseNet-121, 8 to 32 in DPN-92, where channels grow by 16, 24 or 32 at a time, and 16
+  or 32 in MobileNetV2. Its projecting convolutions take as many as their block reads.
 """
 
 from dataclasses import dataclass

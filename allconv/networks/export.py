@@ -21,7 +21,7 @@ from keras import layers, ops
 from allconv.core import files
 from allconv.core.checks import check_choice, one_line
 from allconv.core.waiting import say_if_long
-from allconv.data.preprocessing import GCN_SCALE, GCNZCA, MeanStd
+from allconv.data.preprocessing import GCN_SCALE, GCNZCA, MeanPixel, MeanStd
 from allconv.layers import folding
 from allconv.layers.grouped_conv import DepthwiseConv2D, GroupedConv2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization
@@ -45,6 +45,7 @@ class Format(NamedTuple):
     write: Callable[[keras.Model, Path], None]
     open: Callable[[Path], Predict]
     needs: tuple[str, ...] = ()
+    takes: str = "uint8"  # pixels, 0 to 255
 
 
 def write(
@@ -72,7 +73,7 @@ def write(
     expected, name = classifier.predict(images), classifier.meta["architecture"]
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, f"draft{kind.suffix}")
-        model = plain(classifier)
+        model = plain(classifier, kind.takes)
         with say_if_long(f"Writing {name} as {format} ..."):
             try:
                 kind.write(model, draft)
@@ -122,11 +123,16 @@ def check(path: str | Path, format: str) -> Path:
     return path
 
 
-def plain(classifier: Classifier) -> keras.Model:
+def plain(classifier: Classifier, takes: str = "float32") -> keras.Model:
     """A classifier as one Keras model of Keras' own layers, in float32.
 
+    Args:
+        classifier: A network with its preprocessing.
+        takes: Type of the images. No gradient reaches whole numbers; a Keras model of
+            float32 takes uint8 as well.
+
     Returns:
-        A functional model from raw uint8 images to probabilities.
+        A functional model from raw images, 0 to 255, to probabilities.
 
     Raises:
         ValueError: If a layer is not Keras' own and has no plain form here.
@@ -134,7 +140,7 @@ def plain(classifier: Classifier) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        model = _plain(classifier)
+        model = _plain(classifier, takes)
     finally:
         keras.config.set_dtype_policy(policy)
     foreign = sorted({*_foreign(model.get_config())})
@@ -146,9 +152,9 @@ def plain(classifier: Classifier) -> keras.Model:
     return model
 
 
-def _plain(classifier: Classifier) -> keras.Model:
+def _plain(classifier: Classifier, takes: str) -> keras.Model:
     shape = classifier.model.input_shape[1:]
-    images = keras.Input(shape, dtype="uint8", name="images")
+    images = keras.Input(shape, dtype=takes, name="images")
     x = _preprocess(images, classifier)
     network = folding.fold(classifier.model)
     copy = keras.models.clone_model(
@@ -168,9 +174,17 @@ def _preprocess(images: keras.KerasTensor, classifier: Classifier) -> keras.Kera
         # `Normalization` would ask an ONNX file's reader for its mean and variance.
         scale, offset = (1 / std).tolist(), (-mean / std).tolist()
         return layers.Rescaling(scale, offset, name="mean_std")(images)
-    assert isinstance(kind, GCNZCA)
     size = int(np.prod(images.shape[1:]))
     x = ops.reshape(ops.cast(images, "float32"), (-1, size))
+    if isinstance(kind, MeanPixel):
+        # Weights, not constants of the graph: of 224 pixels 150,528 numbers.
+        centred = layers.BatchNormalization(
+            center=False, scale=False, epsilon=0, name="mean_pixel"
+        )
+        x = centred(x, training=False)
+        centred.set_weights([kind.arrays()["mean"].ravel(), np.ones(size)])
+        return ops.reshape(x, (-1, *images.shape[1:]))
+    assert isinstance(kind, GCNZCA)
     x = x - ops.mean(x, axis=1, keepdims=True)
     divisor = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True)) / GCN_SCALE
     x = x / ops.where(divisor < NO_CONTRAST, 1.0, divisor)
@@ -287,7 +301,7 @@ def _open_litert(path: Path) -> Predict:
 
 
 FORMATS = {
-    "keras": Format(".keras", _write_keras, _open_keras),
+    "keras": Format(".keras", _write_keras, _open_keras, takes="float32"),
     "onnx": Format(".onnx", _write_onnx, _open_onnx, ("onnxruntime", "tf2onnx")),
     "litert": Format(".tflite", _write_litert, _open_litert),
 }

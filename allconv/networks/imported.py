@@ -30,12 +30,10 @@ import h5py
 import keras
 import numpy as np
 from keras import layers
-from tqdm import tqdm
 
 from allconv.core import files
 from allconv.core.arguments import checked
 from allconv.core.checks import check_choice
-from allconv.data.photos import Photos
 from allconv.networks import builders
 
 CAFFE = (123.0, 117.0, 104.0)  # red, green, blue: what Caffe's networks subtract
@@ -121,40 +119,6 @@ def from_keras(name: str, weights: str | None = "imagenet") -> keras.Model:
     if bgr:
         _turn(model)
     return model
-
-
-@checked
-def measure(
-    model: keras.Model, photos: Photos, batch_size: int = 32
-) -> dict[str, int | float]:
-    """Errors in % on the photographs whose class is known.
-
-    Args:
-        model: From uint8 pixels to probabilities.
-        photos: At its size.
-        batch_size: Photographs at a time.
-
-    Returns:
-        `n`, `top1_error` and `top5_error`.
-
-    Raises:
-        ValueError: If no class is known.
-    """
-    known = np.flatnonzero(photos.labels >= 0)
-    if not len(known):
-        raise ValueError("`photos` should have photographs whose class is known.")
-    ranks = []
-    for start in tqdm(range(0, len(known), batch_size), unit="batch", disable=None):
-        some = known[start : start + batch_size]
-        scores = np.asarray(model(photos[some].astype(np.float32), training=False))
-        own = scores[np.arange(len(some)), photos.labels[some]]
-        ranks.append((scores >= own[:, None]).sum(axis=1))  # 1: no other is as high
-    rank = np.concatenate(ranks)
-    return {
-        "n": len(known),
-        "top1_error": round(100 * float((rank > 1).mean()), 4),
-        "top5_error": round(100 * float((rank > 5).mean()), 4),
-    }
 
 
 def _affine(preprocess) -> tuple[list[float], list[float], bool]:

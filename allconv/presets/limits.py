@@ -149,7 +149,10 @@ def check_images(preset: Preset) -> None:
         images = preset.train_size
     if preset.batch_size > images:
         raise _refusal(
-            preset, "batch_size", f"from 1 to the {images} images that are trained on"
+            preset,
+            "batch_size",
+            f"from 1 to the {images} images that are trained on: give `--batch-size`, "
+            "or more images",
         )
 
 

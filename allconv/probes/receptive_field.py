@@ -38,7 +38,8 @@ POINTWISE = {
     *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "Softplus"),
     *("Sigmoid", "HardSigmoid", "HardSilu", "Tanh", "Absolute", "Negative", "Square"),
     *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Average"),
-    *("Maximum", "Minimum"),
+    *("Maximum", "Minimum", "Power", "Sqrt", "Rsqrt", "Reciprocal", "Clip", "Sign"),
+    *("Exp", "Expm1", "Log", "Log1p", "Erf"),
 }
 # Pointwise when their `axis` is the channels.
 _ALONG_CHANNELS = {"Concatenate", "Softmax", "LayerNormalization", "UnitNormalization"}

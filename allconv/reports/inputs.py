@@ -97,6 +97,10 @@ def found(model: keras.Model) -> tuple[str, str]:
                 if np.min(layer.mean) > 0.05 and mean < 1 and spread < 0.5:
                     return "white:1", f"white:1, {of}"
                 break
+            case keras.layers.BatchNormalization() if np.mean(layer.moving_mean) > 2:
+                mean = float(np.mean(layer.moving_mean))
+                of = f"since {layer.name!r} expects a mean of {mean:.3g}"
+                return "white:255", f"white:255, {of}"
             case keras.layers.Rescaling():
                 break
     raise ValueError(

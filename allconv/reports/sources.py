@@ -4,7 +4,7 @@ Photographs are read one by one into a file of raw pixels, which is then read wh
 is needed: memory does not grow with their number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,12 +38,29 @@ class Source(NamedTuple):
     stand_in: bool = False
 
 
+def check_in_memory(meta: Mapping) -> None:
+    """Refuse a network of a data set that stays on the disk; with the way out.
+
+    Raises:
+        ValueError: If it was trained on images that are read as they are needed.
+    """
+    if "image_size" in meta:
+        raise ValueError(
+            f"The images of {meta['dataset']} are too large to be kept: write the "
+            "network by `python -m allconv export --weights FILE --format keras -o "
+            "X.keras`, and look at your own by `python -m allconv gallery --model "
+            "X.keras --images FOLDER`."
+        )
+
+
 def of_network(classifier: Classifier, data_dir: str | Path | None) -> Source:
     """The test set that a network was trained for or, where it is not here, shapes.
 
     Raises:
-        ValueError: If shapes, which have 32 x 32 pixels, do not fit the network.
+        ValueError: If shapes, which have 32 x 32 pixels, do not fit the network, or
+            its images stay on the disk.
     """
+    check_in_memory(classifier.meta)
     dataset = classifier.meta["dataset"]
     shown = dataset if datasets.is_cached(dataset, data_dir) else "shapes"
     sides = classifier.model.input_shape[1:3]

@@ -7,6 +7,7 @@ from . import (
 from .evaluation import (
     Evaluation as Evaluation,
     evaluate as evaluate,
+    evaluate_photos as evaluate_photos,
     score as score,
 )
 from .tables import (

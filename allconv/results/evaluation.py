@@ -11,6 +11,8 @@ from allconv.core.arguments import Batch, Matrix, Whole, checked
 if TYPE_CHECKING:
     import keras
 
+    from allconv.data.photos import Photos
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -111,6 +113,37 @@ def evaluate(
             "its own: use `score`, one column at a time, with from_logits=False."
         )
     return score(outputs, labels, from_logits=not sigmoid)
+
+
+@checked
+def evaluate_photos(
+    model: "keras.Model", photos: "Photos", batch_size: Whole = 32
+) -> Evaluation:
+    """Run a classifier over the photographs of a folder whose class is known.
+
+    Args:
+        model: From pixels, 0 to 255, to logits or probabilities `(n, classes)`.
+        photos: At its size.
+        batch_size: Photographs at a time.
+
+    Raises:
+        ValueError: If no class is known, a photograph cannot be read, or the model has
+            weights or values that are not finite; or as `score`.
+    """
+    from tqdm import tqdm
+
+    from allconv.saliency.soundness import check_finite
+
+    known = np.flatnonzero(photos.labels >= 0)
+    if not len(known):
+        raise ValueError("`photos` should have photographs whose class is known.")
+    outputs: list[np.ndarray] = []
+    for start in tqdm(range(0, len(known), batch_size), unit="batch", disable=None):
+        pixels = photos[known[start : start + batch_size]].astype(np.float32)
+        if not outputs:
+            check_finite(model, pixels)
+        outputs.append(model.predict_on_batch(pixels))
+    return score(np.concatenate(outputs), photos.labels[known])
 
 
 @checked

@@ -99,6 +99,16 @@ class Streamed:
         return one, further
 
 
+def middles(
+    dataset: str, size: int, count: int, data_dir: str | Path | None = None
+) -> np.ndarray:
+    """uint8 `(n, size, size, 3)`: the middle of the first `count` test images."""
+    test = streams.load(dataset, data_dir).test
+    first = test.take(np.arange(min(count, len(test))))
+    (found,) = loader.views(first, size=size, batch_size=count).as_numpy_iterator()
+    return found
+
+
 def _middles(images: Index, size: int, preprocessor: Preprocessor) -> tf.data.Dataset:
     """Batches of a network's inputs: the middle of each image, in order."""
     views = loader.views(images, size=size, batch_size=BATCH)

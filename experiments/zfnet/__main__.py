@@ -77,6 +77,11 @@ def main(argv: list[str] | None = None) -> int:
     own.add_argument("--classes", type=Path, metavar="FILE", help="one a line")
     own.add_argument("--preprocess", help="what it takes; default: as it says")
     own.add_argument("--layers", nargs="+", default=(), metavar="LAYER")
+    own.add_argument(
+        "--no-strict",
+        action="store_true",
+        help="plain gradients of operations that the deconvnet says nothing of",
+    )
     own.add_argument("--transfer", type=Path, metavar="FOLDER", help="class folders")
     arguments = parser.parse_args(argv)
     if arguments.model or arguments.images:
@@ -119,6 +124,7 @@ def _on_photos(arguments: argparse.Namespace) -> OnPhotos:
         classes=arguments.classes,
         other=arguments.transfer,
         asked=arguments.layers,
+        strict=not arguments.no_strict,
     )
 
 

@@ -25,7 +25,10 @@ def strongest(subject: Looked) -> list[Path]:
         channels = np.sort(rng.choice(alive, min(3, len(alive)), replace=False))
         top = top.select(channels)
         explainer = Explainer(
-            subject.model, "deconvnet", layer=layer, seed="activation"
+            *(subject.model, "deconvnet"),
+            layer=layer,
+            seed="activation",
+            strict=subject.strict,
         )
         pictures, maps = [], []
         for channel, found in zip(channels, top.index, strict=True):

@@ -33,6 +33,7 @@ class OnPhotos(Looked):
         classes: Text file of its classes; None: numbers.
         other: Folder of class folders, of another data set (Tables 4 and 7).
         asked: Addresses of layers; none: five convolutions, from the first to the last.
+        strict: See `Looked`.
     """
 
     file: str
@@ -43,6 +44,7 @@ class OnPhotos(Looked):
     classes: Path | None = None
     other: Path | None = None
     asked: Sequence[str] = field(default=())
+    strict: bool = True
     few = 20
 
     @cached_property

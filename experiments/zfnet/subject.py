@@ -31,10 +31,12 @@ class Looked:
     Attributes:
         parts: JSON file of boxes of parts.
         out: Folder that holds `figures` and `tables`.
+        strict: Whether the deconvnet is refused where it has no rule; see `Explainer`.
     """
 
     parts: Path
     out: Path
+    strict: bool = True
 
     @property
     def model(self) -> keras.Model:

@@ -16,6 +16,7 @@ from allconv import __main__ as cli
 from allconv.data import preprocessing, shapes
 from allconv.networks import builders, export, own, registry
 from allconv.networks.classifier import Classifier
+from allconv.saliency.explainer import explain
 
 IMAGES, _ = shapes.draw(12)
 SMALL = IMAGES[:, 8:24, 8:24]  # of which a covariance is soon measured
@@ -76,6 +77,14 @@ def test_every_layer_of_ours_has_a_plain_form(name, options):
     assert all(kind.__module__.startswith("keras.") for kind in kinds)
     found = model.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(found, mine.predict(IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["keras", "onnx", "litert"])
+def test_the_mean_of_each_pixel_is_part_of_the_file(format, tmp_path):
+    needs(format)
+    mine = classifier("strided_cnn_a", preprocessing.MeanPixel(), SMALL)
+    path = tmp_path / f"net{export.FORMATS[format].suffix}"
+    assert export.write(path, mine, SMALL, format) < 1e-5
 
 
 def test_whitening_is_part_of_the_file_and_one_colour_stays_without_contrast():
@@ -184,7 +193,12 @@ def test_the_command(tmp_path, capsys):
     words = ["export", "--weights", str(tmp_path / "mine.h5"), "--format", "keras"]
     assert cli.main([*words, "-o", str(path)]) == 0
     said = capsys.readouterr().out
-    assert "takes        images: uint8 (n, 32, 32, 3)" in said
+    assert "takes        images: uint8 or float32, 0 to 255, (n, 32, 32, 3)" in said
+    model = keras.models.load_model(path)
+    found = explain(model, IMAGES[:2].astype("float32"), "backprop", target=3)
+    expected = explain(mine.model, mine.inputs(IMAGES[:2]), "backprop", target=3)
+    same = mine.preprocessor.pullback(IMAGES[:2], expected)
+    np.testing.assert_allclose(found, same, rtol=1e-3, atol=1e-4 * np.abs(same).max())
     assert "100 test images of shapes: the largest difference" in said
     assert path.exists()
 

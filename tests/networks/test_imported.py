@@ -10,7 +10,6 @@ import tensorflow as tf
 from PIL import Image
 
 from allconv import __main__ as program
-from allconv.data.photos import Photos
 from allconv.networks import imported
 from allconv.reports import inputs
 
@@ -122,24 +121,6 @@ def test_a_keras_application_takes_raw_pixels(same_weights):
     assert inputs.found(model)[0] == "white:255"
     with pytest.raises(ValueError, match="a builder of keras"):
         imported.from_keras("MobileNets")
-
-
-def test_errors_are_of_the_photographs_whose_class_is_known(tmp_path):
-    """Of class 0 is the red, of class 1 the blue; the network says red, then green."""
-    for name, colour in (("red", "red"), ("blue", "blue"), ("else", "green")):
-        (tmp_path / name).mkdir()
-        for number in range(2):
-            picture = Image.new("RGB", (9, 8), colour)
-            picture.save(tmp_path / name / f"{number}.png")
-    photos = Photos(tmp_path, 4, ["red", *"abcd", "blue"])
-    assert photos.labels.tolist() == [5, 5, -1, -1, 0, 0]
-    scores = tf.constant([[9.0, 5, 4, 3, 2, 1]])
-    model = keras.Sequential(
-        [keras.Input((4, 4, 3)), keras.layers.Lambda(lambda x: x[:, 0, 0, :1] * scores)]
-    )
-    found = imported.measure(model, photos)
-    # Of blue photographs all scores are 0: the first five classes are as high.
-    assert found == {"n": 4, "top1_error": 50.0, "top5_error": 50.0}
 
 
 def test_the_command_writes_the_file_and_what_it_is(file, tmp_path, capsys):

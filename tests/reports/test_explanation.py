@@ -246,12 +246,16 @@ def test_ways_are_those_of_keras_applications(way, expected):
 
 def test_a_models_own_scaling_is_found_and_said(capsys, files, tmp_path):
     layers = keras.layers
+    pixel_by_pixel = layers.BatchNormalization(1, center=False, scale=False, epsilon=0)
+    pixel_by_pixel.build((None, 16, 16, 3))
+    pixel_by_pixel.moving_mean.assign(np.linspace(90, 130, 16))
     for first, way in (
         (layers.Rescaling(1 / 255, name="scale"), "white:255"),
         (layers.Rescaling(1 / 127.5, offset=-1, name="scale"), "white:255"),
         (layers.Normalization(mean=[120.0] * 3, variance=[3000.0] * 3), "white:255"),
         (layers.Normalization(mean=[0.45] * 3, variance=[0.05] * 3), "white:1"),
         (tiny(layers.Rescaling(1 / 255)), "white:255"),
+        (pixel_by_pixel, "white:255"),
     ):
         model = keras.Sequential([keras.Input((16, 16, 3)), first])
         found, said = inputs.found(model)
@@ -260,6 +264,7 @@ def test_a_models_own_scaling_is_found_and_said(capsys, files, tmp_path):
     for first in (
         layers.Rescaling(2.0),
         layers.Normalization(mean=0.0, variance=1.0),
+        layers.BatchNormalization(),
         layers.Conv2D(3, 3),
     ):
         with pytest.raises(ValueError, match="does not say what it takes"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from allconv.data.preprocessing import MeanStd
+from allconv.data.preprocessing import MeanPixel, MeanStd
 from allconv.layers.zfnet_norms import LocalResponseNormalization
 from allconv.probes.occlusion import occlude
 from allconv.reports.microscope.steps import describe
@@ -293,19 +293,25 @@ def test_contrast_and_whitening_against_python(browser, classifiers):
                 assert_close(array(ours, (32, 32, 3)), theirs)
 
 
-def test_mean_and_deviation_against_python(browser):
+@pytest.mark.parametrize("of_each_pixel", [False, True])
+def test_mean_and_deviation_against_python(browser, of_each_pixel):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 4, 5, 3)).astype("uint8")
     mean, std = np.float32([120, 100, 90]), np.float32([60, 50, 70])
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3)).astype("uint8")
+    preprocessor = MeanStd(mean, std)
+    if of_each_pixel:
+        mean = rng.uniform(90, 130, (4, 5, 3)).astype("float32")
+        preprocessor = MeanPixel(mean)
     found = browser.run(
         HELP
         + """
         const [mean, std, image] = given, pixels = array(image, Uint8Array);
-        const plain = new MeanAndDeviation(mean, std);
+        const plain = new MeanAndDeviation(mean, std ?? undefined);
         const [back] = plain.pullback(pixels, [Float32Array.from(pixels)]);
         return [plain.inputs(pixels), back].map(text);""",
-        *(mean.tolist(), std.tolist(), text(pixels, "uint8")),
+        *(mean.ravel().tolist(), None if of_each_pixel else std.tolist()),
+        text(pixels, "uint8"),
     )
-    preprocessor = MeanStd(mean, std)
     maps = pixels.astype("float32")
     expected = preprocessor(pixels), preprocessor.pullback(pixels, maps)
     for ours, theirs in zip(found, expected, strict=True):

@@ -14,11 +14,12 @@ from keras import layers
 from PIL import Image, ImageOps
 
 from allconv.data import datasets
-from allconv.data.preprocessing import MeanStd
+from allconv.data.preprocessing import MeanPixel, MeanStd
 from allconv.networks import weights
 from allconv.networks.classifier import Classifier
 from allconv.reports.microscope import page
 from allconv.reports.microscope.__main__ import main
+from allconv.reports.sources import of_network
 from tests.reports import browser as browsers
 from tests.reports.test_packed import unpacked
 
@@ -53,6 +54,17 @@ def blob_of(text, name, dtype):
     found = re.search(rf'id="{name}">(.*?)</script>', text)
     planes = np.frombuffer(zlib.decompress(unpacked(found[1])), np.uint8)
     return planes.reshape(np.dtype(dtype).itemsize, -1).T.copy().view(dtype).ravel()
+
+
+def test_the_mean_of_each_pixel_is_a_preprocessing_of_the_page(tmp_path):
+    mine = small()
+    mean = np.random.default_rng(0).uniform(90, 130, (32, 32, 3)).astype("float32")
+    mine = Classifier(mine.model, MeanPixel(mean), mine.meta)
+    text = page.write(tmp_path / "m.html", [mine]).read_text()
+    told = facts_of(text)["networks"][0]["preprocessing"]
+    assert told["kind"] == "mean_pixel"
+    found = blob_of(text, told["arrays"]["mean"], "float32")
+    np.testing.assert_array_equal(found, mean.ravel())
 
 
 @pytest.mark.parametrize("value, dtype", [(0.25, "float16"), (0.1, "float32")])
@@ -129,6 +141,12 @@ def test_a_page_of_nothing_or_of_another_size_is_refused(tmp_path):
         [keras.Input((16, 16, 3)), layers.GlobalAveragePooling2D()]
     )
     other = Classifier(model, small().preprocessor, small().meta)
+    large = small()
+    large.meta["image_size"] = 224
+    with pytest.raises(ValueError, match=r"too large to be kept: .* export"):
+        page.write(tmp_path / "m.html", [large])
+    with pytest.raises(ValueError, match=r"too large to be kept: .* export"):
+        of_network(large, None)
     with pytest.raises(ValueError, match=r"\(32, 32, 3\)"):
         page.write(tmp_path / "m.html", [other])
     assert not list(tmp_path.iterdir())

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
-from allconv.results.evaluation import evaluate, score
+from allconv.data.photos import Photos
+from allconv.results.evaluation import evaluate, evaluate_photos, score
 
 
 def test_by_hand():
@@ -133,3 +135,24 @@ def test_five_guesses_are_the_five_largest_scores():
     # Of equal scores the lower classes are guessed first.
     equal = score(np.zeros((9, 9)), np.arange(9), from_logits=True)
     assert equal.wrong_in_five == 4
+
+
+def test_errors_are_of_the_photographs_whose_class_is_known(tmp_path):
+    """Of class 0 is the red, of class 1 the blue; the network says red, then green."""
+    for name, colour in (("red", "red"), ("blue", "blue"), ("else", "green")):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            picture = Image.new("RGB", (9, 8), colour)
+            picture.save(tmp_path / name / f"{number}.png")
+    photos = Photos(tmp_path, 4, ["red", *"abcd", "blue"])
+    assert photos.labels.tolist() == [5, 5, -1, -1, 0, 0]
+    scores = np.array([[9, 5, 4, 3, 2, 1]], np.float32)
+    model = keras.Sequential(
+        [keras.Input((4, 4, 3)), keras.layers.Lambda(lambda x: x[:, 0, 0, :1] * scores)]
+    )
+    found = evaluate_photos(model, photos, batch_size=3)
+    # Of blue photographs all scores are 0: the first five classes are as high.
+    assert (found.n, found.error, found.top5_error) == (4, 50.0, 50.0)
+    photos.labels[:] = -1
+    with pytest.raises(ValueError, match="whose class is known"):
+        evaluate_photos(model, photos)

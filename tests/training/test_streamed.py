@@ -16,6 +16,7 @@ from allconv.results import paper, records, tables
 from allconv.training import callbacks, streamed
 from allconv.training.run import train
 from experiments import imagenet as tables_of_imagenet
+from experiments.zfnet import __main__ as zfnet
 from tests.runs import StopAfter
 
 
@@ -72,7 +73,17 @@ def test_from_class_folders_to_a_table_through_a_stop(drawn, tmp_path, capsys):
     wrong = (shares.mean(1).argmax(1) != images.labels).sum()
     assert whole["ten_crop_error"] == 100 * wrong / 40
 
+    # Any figure of it: as one file of raw pixels it is anybody's network.
     data = ["--data-dir", str(folder)]
+    net = str(tmp_path / "net.keras")
+    command = ["export", "--weights", weights, "--format", "keras", "-o", net]
+    assert cli.main([*command, *data]) == 0
+    assert "opened       40 test images" in capsys.readouterr().out
+    command = ["--model", net, "--images", f"{recipe.dataset}/test", "--no-strict"]
+    assert zfnet.main([*command, "--out", str(tmp_path), "--only", "strongest"]) == 0
+    assert (tmp_path / "figures" / "zfnet_strongest.png").exists()
+    capsys.readouterr()
+
     assert cli.main(["evaluate", "--weights", weights, "--ten-crops", *data]) == 0
     out = capsys.readouterr().out
     assert f"error {whole['error']:.2f} %" in out

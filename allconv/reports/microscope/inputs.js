@@ -45,11 +45,12 @@ class ContrastAndWhitening {
 
 const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
 
+/* Of each colour, or the mean of each pixel alone. */
 class MeanAndDeviation {
-  constructor(means, deviations) { Object.assign(this, { means, deviations }); }
+  constructor(means, deviations = [1]) { Object.assign(this, { means, deviations }); }
   inputs(pixels) {
-    const n = this.means.length;
-    return Float32Array.from(pixels, (v, i) => (v - this.means[i % n]) / this.deviations[i % n]);
+    const { means, deviations } = this;
+    return Float32Array.from(pixels, (v, i) => (v - means[i % means.length]) / deviations[i % deviations.length]);
   }
   pullback(pixels, maps) { return maps.map((map) => map.map((v, i) => v / this.deviations[i % this.deviations.length])); }
 }

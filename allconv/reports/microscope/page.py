@@ -22,11 +22,18 @@ import numpy as np
 
 from allconv.core import files, runtime
 from allconv.data import datasets
-from allconv.data.preprocessing import FIXED_POINT, GCN_SCALE, GCNZCA, MeanStd
+from allconv.data.preprocessing import (
+    FIXED_POINT,
+    GCN_SCALE,
+    GCNZCA,
+    MeanPixel,
+    MeanStd,
+)
 from allconv.networks.classifier import Classifier
 from allconv.probes import receptive_field
 from allconv.reports import packed
 from allconv.reports.microscope.steps import describe
+from allconv.reports.sources import check_in_memory
 
 FOLDER = Path(__file__).parent
 ENGINE = ("kernels.js", "convolution.js", "layers.js", "engine.js", "inputs.js")
@@ -155,6 +162,7 @@ def _network(
     exact = bool((halves == values).all())
     about = f"{model.name}, on {samples.title}." if samples else None
     if samples is None:
+        check_in_memory(meta)
         known = datasets.is_cached(meta["dataset"], data_dir)
         shown = meta["dataset"] if known else "shapes"
         samples = _samples(shown, meta["dataset"], data_dir)
@@ -208,11 +216,11 @@ def _preprocessing(preprocessor: object, blobs: dict[str, str]) -> dict:
             arrays = preprocessor.compact()
             arrays["half"] = _by_diagonals(arrays["half"], len(arrays["mean"]))
             numbers = {"norm": GCN_SCALE, "unit": FIXED_POINT}
-        case MeanStd():
+        case MeanStd() | MeanPixel():
             arrays, numbers = preprocessor.arrays(), {}
         case _:
             raise ValueError(
-                "The page has the preprocessing gcn_zca and mean_std. "
+                "The page has the preprocessing gcn_zca, mean_std and mean_pixel. "
                 f"Received: {type(preprocessor).__name__}"
             )
     kept = {name: _blob(array, blobs) for name, array in arrays.items()}
