@@ -287,6 +287,12 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--units", type=int, help="of each layer, evenly; default: all")
     sub.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="of --model: take the plain gradient where a rule says nothing",
+    )
+    sub.add_argument(
         "--still", action="store_true", help="leave out the network that runs"
     )
     sub.add_argument("--records", metavar="DIR", help="default: the released ones")

@@ -98,6 +98,7 @@ def gallery(arguments: argparse.Namespace) -> None:
         if way is None:
             way, said = inputs.found(model)
             print(f"allconv: Pixels are taken as {said}.", file=sys.stderr)
+        shown["strict"] = arguments.strict
         page = pages.write_model(path, model, arguments.images, way, **shown)
     else:
         from allconv.networks import places, weights

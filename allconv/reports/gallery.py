@@ -105,6 +105,7 @@ def write_model(
     layers: Sequence[str] | None = None,
     units: int | None = None,
     live: bool = True,
+    strict: bool = True,
     progress: bool = True,
 ) -> Path:
     """Write the page of any Keras model that `Explainer` explains.
@@ -120,6 +121,8 @@ def write_model(
         layers: Addresses of convolutions, "block/conv1" in a nested model; None: all.
         units: How many units of a layer are shown, from the first to the last.
         live: Whether the model runs in the page, where the page's engine can run it.
+        strict: Whether a model is refused of which a rule says nothing somewhere; if
+            not, it has its own gradient there. See `Explainer`.
         progress: Whether to show progress bars.
 
     Returns:
@@ -148,7 +151,9 @@ def write_model(
         classifier = Classifier(
             model, preprocessor, {"architecture": model.name} | facts
         )
-        parts, found = _units(classifier, source, layers, units, progress)
+        parts, found = _units(
+            classifier, source, layers, units, progress, strict=strict
+        )
         there = found.pop("shown")
         engine: dict[str, Any] = {}
         why = ""
@@ -193,6 +198,8 @@ def _units(
     layers: Sequence[str] | None,
     units: int | None,
     progress: bool,
+    *,
+    strict: bool = True,
 ) -> tuple[dict[str, str], dict]:
     """Look at all units: the data scripts, and what the page's shell knows of them."""
     model, image = classifier.model, source.images.shape[1:3]
@@ -211,6 +218,7 @@ def _units(
             labels=source.labels,
             units=units,
             side=side,
+            strict=strict,
             progress=progress,
         )
     )

@@ -59,6 +59,7 @@ def look(
     labels: np.ndarray | None = None,
     units: int | None = None,
     side: int | None = None,
+    strict: bool = True,
     progress: bool = True,
 ) -> Iterator[Units]:
     """Find what excites each unit of each layer, and explain it.
@@ -76,6 +77,7 @@ def look(
             None: all.
         side: What is larger, in pixels, is shrunk to this height and width by means of
             areas, and is then 0 (maps) or grey (pictures) beyond the border, not NaN.
+        strict: As for `Explainer`.
         progress: Whether to show progress bars.
 
     Yields:
@@ -117,7 +119,9 @@ def look(
             top = all_top.select(channels)
             batch = max(4, min(64, _BATCH_NUMBERS // images[0].size))
             explainers = {
-                rule: Explainer(model, rule, layer=layer, batch_size=batch)
+                rule: Explainer(
+                    model, rule, layer=layer, batch_size=batch, strict=strict
+                )
                 for rule in RULES
             }
             box = patches.visible(top.box, images.shape[1:3])

@@ -572,6 +572,23 @@ def test_a_chain_of_ones_own_runs_in_the_page(tmp_path):
         assert window.console() == []
 
 
+def test_a_model_of_which_a_rule_says_nothing_has_its_gradient_where_it_is_asked(
+    tmp_path,
+):
+    (tmp_path / "photos").mkdir()
+    for i in range(9):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    smooth = keras.layers.Conv2D(1, 3, activation="tanh")
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    net = keras.Sequential([keras.Input((8, 8, 3)), smooth, *head])
+    arguments = (tmp_path / "page.html", net, tmp_path / "photos", "tf")
+    with pytest.raises(ValueError, match="--no-strict"):
+        gallery.write_model(*arguments, progress=False)
+    path = gallery.write_model(*arguments, strict=False, progress=False)
+    assert path.stat().st_size > 50_000
+
+
 def test_refusals_of_a_model(tmp_path):
     (tmp_path / "photos").mkdir()
     any_size = keras.Sequential(
