@@ -122,7 +122,7 @@ def places() -> dict[str, Write]:
         )
         with (
             replaced(export, "FORMATS", {"keras": kind}),
-            replaced(export, "plain", lambda _: None),
+            replaced(export, "plain", lambda *_: None),
         ):
             export.write(folder / "net.keras", mine, images[:3], "keras")
 
