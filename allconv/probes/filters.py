@@ -62,10 +62,10 @@ def filter_statistics(
             weight is not finite.
     """
     kernel = np.asarray(kernel, np.float64)
-    if kernel.ndim != 4 or max(kernel.shape[:2]) > points:
+    if kernel.ndim != 4 or not kernel.size or max(kernel.shape[:2]) > points:
         raise ValueError(
-            "`kernel` should be (height, width, channels, filters), at most "
-            f"{points} pixels wide. Received: shape={kernel.shape}"
+            "`kernel` should be (height, width, channels, filters), none of them 0, at "
+            f"most {points} pixels wide. Received: shape={kernel.shape}"
         )
     rms = np.sqrt((kernel**2).mean(axis=(0, 1, 2)))
     power = np.abs(np.fft.fft2(kernel, (points, points), axes=(0, 1))) ** 2

@@ -86,6 +86,8 @@ def test_silent_maps():
 def test_bad_filters():
     with pytest.raises(ValueError, match="height, width, channels, filters"):
         filter_statistics(np.zeros((3, 3, 2)), 1)
+    with pytest.raises(ValueError, match=r"`kernel` should be .* none of them 0"):
+        filter_statistics(np.zeros((0, 3, 3, 4)), 1)
     with pytest.raises(ValueError, match="`kernel` should be an array of finite"):
         filter_statistics(np.full((3, 3, 1, 2), np.nan), 1)
     conv = keras.layers.Conv2D(2, 3, name="conv")
