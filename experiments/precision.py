@@ -3,9 +3,15 @@
 A short recipe of All-CNN-C, three seeds in each precision, measured on 5,000 training
 images that are held back. Records that differ in `Preset.precision` alone count for one
 recipe; this is to show whether they may: the means should differ by less than one
-standard deviation. Not run yet.
+standard deviation.
 
     python -m experiments.precision      # some 20 minutes on two cores with AVX-512
+
+Found: 37.55 % in float32 and 38.73 % in bfloat16, three seeds each. They differ by 1.17
+points, less than either standard deviation (1.48 and 4.35). One seed in bfloat16 ended
+at 43.5 %, so three seeds of so short a recipe rule out a large harm, not a small one.
+(Minutes are those of a machine that did other things: an undisturbed epoch took 45 s in
+float32.)
 
 Expected: `experiments/tables/precision.md`.
 """
