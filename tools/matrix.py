@@ -34,7 +34,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("tqdm==4.66.*", "pooch==1.8.*", "wrapt==1.16.*", "lazy-loader==0.4"),
         ),
     ),
-    "colab": ("3.12", ("tensorflow==2.20.*", "keras==3.13.*", "numpy==2.1.*")),
+    "colab": ("3.13", ("tensorflow==2.20.*", "keras==3.13.*", "numpy==2.1.*")),
     "pinned": ("3.11", ("-c", str(ROOT / "constraints.txt"))),
     "newest": ("3.13", ()),
 }
