@@ -21,7 +21,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from allconv.commands.arguments import module
+from allconv.commands.arguments import add_import
 from allconv.core import locks, machine
 from allconv.core.checks import nearest, one_line
 from allconv.networks import all_cnn_rows
@@ -152,14 +152,7 @@ def main() -> int:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="of recipes; 0"
     )
-    parser.add_argument(
-        "--import",
-        dest="modules",
-        type=module,
-        action="append",
-        default=[],
-        metavar="MODULE",
-    )
+    add_import(parser)
     parser.add_argument("--records", metavar="DIR", help="default: records")
     parser.add_argument("--processes", type=int, default=1, help="default: 1")
     parser.add_argument("--data-dir", help="folder of the data; default: ALLCONV_DATA")

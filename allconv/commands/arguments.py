@@ -18,15 +18,6 @@ Data are looked for in --data-dir, then in the folder that ALLCONV_DATA names.
 _OWN = "or the path of an .npz or of a folder of class folders"
 
 
-def module(name: str) -> str:
-    """The name of a module that can be imported by it alone."""
-    if name.startswith("."):
-        raise argparse.ArgumentTypeError(
-            f"should be a module's name, as `import` takes it. Received: {name!r}"
-        )
-    return name
-
-
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m allconv",
@@ -43,15 +34,7 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_, **kwargs)
         sub.set_defaults(command=function)
         _traceback(sub, argparse.SUPPRESS)
-        sub.add_argument(
-            "--import",
-            dest="modules",
-            type=module,
-            action="append",
-            default=[],
-            metavar="MODULE",
-            help="import a module of yours first, which registers networks or presets",
-        )
+        add_import(sub)
         return sub
 
     command(
@@ -299,6 +282,27 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", default="gallery", metavar="DIR")
     _data_dir(sub)
     return parser
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add `--import`, whose modules are `modules`."""
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        type=_module,
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module of yours first, which registers networks or presets",
+    )
+
+
+def _module(name: str) -> str:
+    if name.startswith("."):
+        raise argparse.ArgumentTypeError(
+            f"should be a module's name, as `import` takes it. Received: {name!r}"
+        )
+    return name
 
 
 def _traceback(parser: argparse.ArgumentParser, default: bool | str) -> None:

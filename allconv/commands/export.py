@@ -34,7 +34,8 @@ def export(arguments: argparse.Namespace) -> None:
     size = path.stat().st_size / 1e6
     shape = ", ".join(map(str, meta["input_shape"]))
     print(f"{path}: {size:.1f} MB, {meta['architecture']} in float32")
-    either = "uint8 or float32, 0 to 255," if arguments.format == "keras" else "uint8"
+    takes = export.FORMATS[arguments.format].takes
+    either = "uint8" if takes == "uint8" else f"uint8 or {takes}, 0 to 255,"
     print(f"  takes        images: {either} (n, {shape})")
     names = meta.get("class_names") or datasets.class_names(meta["dataset"])
     print(f"  gives        probabilities: float32 (n, {meta['classes']})")

@@ -73,6 +73,10 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"  record copied to {target}")
 
 
+# Fields of a preset that an option of the same name replaces.
+IN_PLACE = ("train_size", "batch_size", "learning_rate", "preprocessing", "hold_out")
+
+
 def recipe(arguments: argparse.Namespace) -> Preset:
     """The preset, or the file's recipe, with what the arguments change in it.
 
@@ -97,9 +101,7 @@ def recipe(arguments: argparse.Namespace) -> Preset:
         preset = shorten(preset, arguments.epochs)
     if arguments.precision != "auto":  # no recipe of its own: see `Preset`
         preset = dataclasses.replace(preset, precision=arguments.precision)
-    for field in (
-        *("train_size", "batch_size", "learning_rate", "preprocessing", "hold_out"),
-    ):
+    for field in IN_PLACE:
         value = getattr(arguments, field)
         if value is not None and value != getattr(preset, field):
             name = f"{preset.name}-{field}={value}"

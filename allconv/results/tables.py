@@ -132,9 +132,8 @@ def _all_of(records: Iterable[dict], recipe: str | dict) -> list[dict]:
     expected = recipe_of(given)
     mine: list[dict] = []
     for one in records:
-        counts = (
-            one["preset"]["name"] == expected["name"]
-        )  # else there is no more to ask
+        # The name first: most records have another, and the rest takes time.
+        counts = one["preset"]["name"] == expected["name"]
         counts = counts and recipe_of(one["preset"]) == expected
         counts = counts and not expected["hold_out"]
         counts = counts and not one.get("altered", False)
