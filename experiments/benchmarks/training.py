@@ -29,6 +29,7 @@ import functools
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ import tensorflow as tf
 from allconv.core import runtime
 from allconv.networks import all_cnn_rows
 from allconv.presets import catalogue
+from allconv.presets.preset import Preset
 from allconv.training import run
 from allconv.training.callbacks import Keeper
-from allconv.training.inputs import Arrays
+from allconv.training.inputs import Arrays, Batches
 
 PRESET = replace(
     catalogue.PAPER, batch_size=128, augmentation="paper", epochs=1, validate_every=0
@@ -114,6 +116,19 @@ def normalised(norm: str, inputs: Arrays) -> keras.Model:
     return run.compiled(replace(PRESET, **NORMS[norm]), inputs)
 
 
+def whole_loop(
+    model: keras.Model,
+    inputs: Batches,
+    preset: Preset = PRESET,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """The training of `allconv train`: order, state, a checkpoint, progress."""
+    with tempfile.TemporaryDirectory() as folder:
+        keeper = Keeper(Path(folder), {}, {}, preset, inputs.steps, [], [], False)
+        with keeper.listening(), keeper.bar(False):
+            run.fit(model, inputs, preset, 0, 0, [keeper, *callbacks])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="a round; default: 20")
@@ -139,15 +154,12 @@ def main() -> None:
         n = inputs.steps * batch
         model.fit(inputs.x_train[:n], one_hot[:n], batch_size=batch, verbose=0)
 
-    def whole_loop(model: keras.Model = model) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            keeper = Keeper(Path(folder), {}, {}, PRESET, inputs.steps, [], [], False)
-            with keeper.listening(), keeper.bar(False):
-                run.fit(model, inputs, PRESET, 0, 0, [keeper])
-
-    loops = {"bare step": bare, "model.fit": plain_fit, "allconv": whole_loop}
+    models = {"allconv": model}
     for norm in () if arguments.plain else list(NORMS)[1:]:
-        loops[norm] = functools.partial(whole_loop, normalised(norm, inputs))
+        models[norm] = normalised(norm, inputs)
+    loops = {"bare step": bare, "model.fit": plain_fit}
+    for name, each in models.items():
+        loops[name] = functools.partial(whole_loop, each, inputs)
     print("tracing ...", flush=True)
     inputs.steps = 2
     for loop in loops.values():
