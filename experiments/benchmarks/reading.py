@@ -12,7 +12,7 @@ data path alone, with all cores; `loop` is the training, from its fifth step to 
 last: the start and the checkpoint come once in an epoch of thousands. Where network and
 reading share the cores, `bound` is what is left if neither ever waits.
 
-Found on two idle cores (AMD EPYC with AVX-512), images/s, medians of 2 rounds, of VGG-11
+Found on two idle cores (AMD EPYC, AVX-512), images/s, medians of 2 rounds, of VGG-11
 (batches of 16) one round: ResNet-18 bare 17.3, loop 17.3, 1.00 of bare (bound 0.96);
 All-CNN-B bare 33.0, loop 31.3, 0.95 (0.94); VGG-11 bare 3.8, loop 3.5, 0.94 (0.99).
 The data path alone reads 430 to 480 images/s, 4.2 to 4.7 milliseconds of a core each.
