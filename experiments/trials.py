@@ -7,6 +7,7 @@ measured on 5,000 training images that they do not see, never on the test set.
     python -m experiments.trials muon            # some 7 minutes a trial on one core
     python -m experiments.trials budget
     python -m experiments.trials table3          # some 15 minutes a trial on two cores
+    python -m experiments.trials zfnet           # some 7 minutes a trial on two cores
     python -m experiments.trials fast --only trial_whitened
 
 A trial that has a record is not run again. Tables go to `experiments/tables`.
@@ -100,6 +101,20 @@ TABLE3_CHANGES: dict[str, dict[str, Any]] = {
     "_muon": {"muon": 0.2},
 }
 
+# ZFNet at the size of CIFAR, as well as it can be trained: a quarter of the epochs.
+ZFNET = replace(
+    catalogue.get("zfnet_32_flips"),
+    name="zfnet_trial",
+    augmentation="alternate",
+    batch_size=128,
+    learning_rate=0.02,
+    dropout=0.25,
+    label_smoothing=0.1,
+    hold_out=5000,
+    precision="mixed_bfloat16",
+)
+TURNED: dict[str, Any] = {"muon": 1.0}
+
 # group -> (base, {trial: what differs})
 TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
     "fast": (
@@ -135,6 +150,17 @@ TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
             f"table3_trial{suffix}{change}": where | what
             for change, what in TABLE3_CHANGES.items()
             for suffix, where in (("", {}), ("_a", MODEL_A))
+        },
+    ),
+    "zfnet": (
+        ZFNET,
+        {
+            "zfnet_trial": {},
+            "zfnet_trial_fast": {"learning_rate": 0.05},
+            "zfnet_trial_muon": TURNED,
+            "zfnet_trial_muon_slow": {"muon": 0.5},
+            "zfnet_trial_muon_whitened": TURNED | {"preprocessing": "gcn_zca"},
+            "zfnet_trial_muon_dropped": TURNED | {"dropout": 0.5},
         },
     ),
 }
