@@ -113,7 +113,7 @@ ZFNET = replace(
     hold_out=5000,
     precision="mixed_bfloat16",
 )
-TURNED: dict[str, Any] = {"muon": 1.0}
+QUICK: dict[str, Any] = {"learning_rate": 0.05}
 
 # group -> (base, {trial: what differs})
 TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
@@ -156,11 +156,12 @@ TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
         ZFNET,
         {
             "zfnet_trial": {},
-            "zfnet_trial_fast": {"learning_rate": 0.05},
-            "zfnet_trial_muon": TURNED,
-            "zfnet_trial_muon_slow": {"muon": 0.5},
-            "zfnet_trial_muon_whitened": TURNED | {"preprocessing": "gcn_zca"},
-            "zfnet_trial_muon_dropped": TURNED | {"dropout": 0.5},
+            "zfnet_trial_fast": QUICK,
+            "zfnet_trial_faster": {"learning_rate": 0.1},
+            "zfnet_trial_fast_kept": QUICK | {"dropout": 0.0},
+            "zfnet_trial_fast_dropped": QUICK | {"dropout": 0.5},
+            "zfnet_trial_fast_whitened": QUICK | {"preprocessing": "gcn_zca"},
+            "zfnet_trial_fast_undecayed": QUICK | {"weight_decay": 5e-5},
         },
     ),
 }
