@@ -105,6 +105,7 @@ IMAGENET = Family(
     input_size=lambda name: 224,
     smallest_input=classics_rows.smallest_input,
     classes=lambda name: 1000,
+    channel_block=True,
 )
 IMAGENET_DENSE = replace(IMAGENET, names=_VGG, sizes_change=False)
 FAMILIES: tuple[Family, ...] = (ALL_CNN, ZFNET, CLASSICS, IMAGENET, IMAGENET_DENSE)

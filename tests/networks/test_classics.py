@@ -280,17 +280,25 @@ def test_whitening_is_set_layer_by_layer_as_the_authors_do():
         assert model.get_layer("predictions").running_mean.shape == (block,)
 
 
-def test_the_last_map_may_be_whitened_in_place_of_the_classifier():
+@pytest.mark.parametrize(
+    ("builder", "size"),
+    [(classics.ResNet18CIFAR, 8), (classics.ResNet18, 32), (classics.VGG11, 32)],
+)
+def test_the_last_map_may_be_whitened_in_place_of_the_classifier(builder, size):
     options = {"channel_block": 256, "iterations": 7}
-    model = classics.ResNet18CIFAR(
-        norm="deconv", norm_options=options, input_shape=(8, 8, 3)
+    model = builder(
+        classes=10,
+        norm="deconv",
+        norm_options=options,
+        input_shape=(size, size, 3),
     )
     channels = model.get_layer("channels")
     assert isinstance(channels, netdeconv.ChannelDeconvolution)
     assert (channels.block, channels.epsilon, channels.iterations) == (256, 1e-5, 5)
     assert type(model.get_layer("predictions")) is keras.layers.Dense
     assert {x.iterations for x in layers_of(model, NetworkDeconvolution2D)} == {7}
-    assert not model(images(4, 8, 8, 3), training=True).shape[1] - 10
+    x = images(4, size, size, 3)
+    assert model(x, training=True).shape == (4, 10)
 
 
 @pytest.mark.parametrize("norm", ["none", "deconv"])
