@@ -114,6 +114,8 @@ ZFNET = replace(
     precision="mixed_bfloat16",
 )
 QUICK: dict[str, Any] = {"learning_rate": 0.05}
+NORMED: dict[str, Any] = {"norm": "batch", "learning_rate": 0.05}
+TURNED = NORMED | {"learning_rate": 0.2, "muon": 0.1, "nesterov": True}
 
 # group -> (base, {trial: what differs})
 TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
@@ -161,6 +163,9 @@ TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
             "zfnet_trial_fast_kept": QUICK | {"dropout": 0.0},
             "zfnet_trial_fast_dropped": QUICK | {"dropout": 0.5},
             "zfnet_trial_fast_whitened": QUICK | {"preprocessing": "gcn_zca"},
+            "zfnet_trial_normed": NORMED,
+            "zfnet_trial_normed_fast": NORMED | {"learning_rate": 0.2},
+            "zfnet_trial_muon": TURNED,
             "zfnet_trial_fast_undecayed": QUICK | {"weight_decay": 5e-5},
         },
     ),

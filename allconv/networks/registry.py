@@ -79,12 +79,13 @@ ALL_CNN = Family(
 ZFNET = Family(
     module="zfnet",
     names=zfnet_rows.NAMES,
-    norms=("none",),  # they have local response normalisation
+    norms=("none", "batch"),  # beside local response normalisation
     norm="none",
     input_size=lambda name: zfnet_rows.get(name).input_size,
     smallest_input=zfnet_rows.smallest_input,
     classes=lambda name: zfnet_rows.get(name).classes,
     sizes_change=False,  # dense layers read the last map, position by position
+    muon=True,
 )
 CLASSICS = Family(
     module="classics",

@@ -1,7 +1,9 @@
 """Keras layers of ZFNet, AlexNet and the ablations of ZFNet's Table 3.
 
 Layers are named `conv1` ... `conv5`, `fc6`, `fc7` and `predictions`, as the paper
-numbers them, and `pool1`, `norm1`, ... after the layer that they follow.
+numbers them, and `pool1`, `norm1`, ... after the layer that they follow. With
+`norm="batch"`, which the paper has not, `conv1_norm` and `conv1_relu` stand behind
+`conv1` and so on; local response normalisation stays.
 """
 
 from allconv.core import backend  # noqa: F401, before Keras
@@ -10,6 +12,7 @@ from allconv.core import backend  # noqa: F401, before Keras
 import keras
 from keras import layers
 
+from allconv.layers import batch_norm
 from allconv.layers.grouped_conv import GroupedConv2D
 from allconv.layers.zfnet_norms import LocalResponseNormalization, MaxRMS
 from allconv.networks import zfnet_rows
@@ -31,7 +34,7 @@ def hidden(x: keras.KerasTensor, options: Options) -> keras.KerasTensor:
         elif isinstance(row, zfnet_rows.Pool):
             x = layers.MaxPooling2D(3, 2, padding=row.padding, name=row.name)(x)
         elif isinstance(row, zfnet_rows.Conv):
-            x = _convolve(x, row, _initializer(options, row.std), network.max_rms)
+            x = _convolve(x, row, options)
     return x
 
 
@@ -68,22 +71,31 @@ def _initializer(options: Options, std: float | None = None) -> Initializer:
     return keras.initializers.RandomNormal(stddev=std)
 
 
-def _convolve(x, row, initializer, max_rms):
+def _convolve(x, row, options):
     """One convolution, padded by hand where Keras' own padding would differ."""
     if row.pad and any(row.pad):
         x = layers.ZeroPadding2D((row.pad, row.pad), name=f"{row.name}_pad")(x)
     convolution = GroupedConv2D if row.groups > 1 else layers.Conv2D
-    return convolution(
+    normalised = options.norm == "batch"
+    max_rms = zfnet_rows.get(options.network).max_rms
+    x = convolution(
         row.filters,
         row.kernel,
         strides=row.stride,
         padding="same" if row.pad is None else "valid",
         groups=row.groups,
-        activation="relu",
-        kernel_initializer=initializer,
+        use_bias=not normalised,
+        activation=None if normalised else "relu",
+        kernel_initializer=_initializer(options, row.std),
         kernel_constraint=MaxRMS(max_rms) if max_rms else None,
         name=row.name,
     )(x)
+    if normalised:
+        x = batch_norm.BatchNormalization(
+            name=f"{row.name}_norm", **options.norm_options
+        )(x)
+        x = layers.ReLU(name=f"{row.name}_relu")(x)
+    return x
 
 
 ZFNet = builder("zfnet", "ZFNet", "ZFNet (Figure 3)")

@@ -201,7 +201,7 @@ def check_network(preset: Preset) -> None:
         raise _refusal(
             preset,
             "muon",
-            '0, but for All-CNN networks with norm="batch" and some momentum',
+            '0, but for All-CNN networks and ZFNets with norm="batch" and momentum',
             "architecture",
             "norm",
             "momentum",

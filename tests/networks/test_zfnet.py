@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
+from allconv.layers.folding import fold
 from allconv.layers.zfnet_norms import LocalResponseNormalization, MaxRMS
 from allconv.networks import zfnet, zfnet_rows
 from allconv.presets import catalogue
@@ -226,6 +227,22 @@ def test_groups_of_their_own_are_keras_groups():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["zfnet_32", "alexnet_32"])
+def test_batch_normalisation_folds_into_the_papers_network(name):
+    rng = np.random.default_rng(0)
+    model = zfnet.build(name, norm="batch")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shapes = [w.shape for w in layer.get_weights()]
+            layer.set_weights([rng.uniform(0.5, 2, shape) for shape in shapes])
+    folded, plain = fold(model), zfnet.build(name)
+    for layer in plain.layers:
+        if layer.weights:
+            layer.set_weights(folded.get_layer(layer.name).get_weights())
+    x = rng.normal(size=(3, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(plain(x), model(x), atol=1e-5)
+
+
 def test_the_short_presets_are_the_variants():
     names = {f"zfnet_32_{v}" if v else "zfnet_32" for v in zfnet_rows.VARIANTS}
     assert set(catalogue.ZFNET_32) == names | {"zfnet_32_unbounded", "alexnet_32"}
@@ -264,7 +281,7 @@ def test_logits_and_classes():
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
         ({"classes": 0}, "`classes` should be an integer from 1"),
-        ({"norm": "batch"}, "`norm` should be one of none for zfnet_32"),
+        ({"norm": "deconv"}, "`norm` .* one of none, batch for zfnet_32"),
         ({"dropout": 2}, "`dropout` should be a finite number from 0 to 1"),
     ],
 )
