@@ -115,7 +115,7 @@ ZFNET = replace(
 )
 QUICK: dict[str, Any] = {"learning_rate": 0.05}
 NORMED: dict[str, Any] = {"norm": "batch", "learning_rate": 0.05}
-TURNED = NORMED | {"learning_rate": 0.2, "muon": 0.1, "nesterov": True}
+TURNED = NORMED | {"muon": 0.4, "nesterov": True}
 
 # group -> (base, {trial: what differs})
 TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
@@ -166,6 +166,7 @@ TRIALS: dict[str, tuple[Preset, dict[str, dict[str, Any]]]] = {
             "zfnet_trial_normed": NORMED,
             "zfnet_trial_normed_fast": NORMED | {"learning_rate": 0.2},
             "zfnet_trial_muon": TURNED,
+            "zfnet_trial_muon_whitened": TURNED | {"preprocessing": "gcn_zca"},
             "zfnet_trial_fast_undecayed": QUICK | {"weight_decay": 5e-5},
         },
     ),

@@ -32,9 +32,9 @@ class Preset:
         warmup: Fraction of all steps, for `"linear"`.
         momentum: Of SGD.
         nesterov: Whether the momentum is Nesterov's.
-        muon: Above 0: the kernels of all convolutions but the last take the steps of
+        muon: Above 0: the kernels of all normalised convolutions take the steps of
             `muon.Muon`, at this times the learning rate, without weight decay. Of the
-            All-CNN networks with batch normalisation only.
+            All-CNN networks and ZFNets with batch normalisation only.
         averaging: Above 0: of the weights that a run ends with, each is an average over
             the steps in which a step before counts this times the one after it; it
             begins with the weights after the first step. Measurements on the way and

@@ -35,8 +35,10 @@ def compiled(preset: Preset, inputs: Batches) -> keras.Model:
         scores = model.get_layer(f"conv{count}")
         scores.kernel.assign(keras.ops.zeros_like(scores.kernel))
         scores.bias.assign(keras.ops.full_like(scores.bias, preset.score_bias))
-    kernels = [v.path for v in model.trainable_variables if v.name == "kernel"]
-    turning = kernels[:-1] if preset.muon else []
+    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+    turning = []
+    if preset.muon:  # what a normalisation follows: convolutions that make no scores
+        turning = [v.path for v in kernels[:-1] if len(v.shape) == 4]
     for variable in model.trainable_variables:
         decays = variable.name in ("kernel", "bias") and variable.path not in turning
         if preset.weight_decay and decays:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from allconv.layers.folding import fold
 from allconv.layers.zfnet_norms import LocalResponseNormalization, MaxRMS
 from allconv.networks import zfnet, zfnet_rows
 from allconv.presets import catalogue
+from allconv.training.inputs import Arrays
+from allconv.training.setup import compiled
 
 # AlexNet's 60,965,224 is Caffe's `bvlc_alexnet`. The others were counted once.
 PARAMETERS = {
@@ -309,3 +313,16 @@ def test_constants_are_those_of_the_papers():
     assert (
         zfnet_rows.NETWORKS["zfnet"].std == zfnet_rows.NETWORKS["alexnet"].std == 1e-2
     )
+
+
+def test_muon_turns_the_normalised_convolutions_alone():
+    preset = replace(
+        catalogue.get("zfnet_32"), norm="batch", muon=0.3, learning_rate=0.05
+    )
+    images = np.zeros((8, 32, 32, 3), "float32"), np.zeros(8, int)
+    model = compiled(preset, Arrays(images, images, 10, 1))
+    convolutions = [f"conv{i}/kernel" for i in range(1, 6)]
+    assert list(model.optimizer.hidden) == convolutions
+    decayed = {v.path for v in model.trainable_variables if v.regularizer}
+    assert "fc6/kernel" in decayed
+    assert not decayed & set(convolutions)
