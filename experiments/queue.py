@@ -57,6 +57,11 @@ QUEUES: dict[str, list[Job]] = {
         *((name, 0) for name in catalogue.ZFNET_32),
         ("zfnet_32_cifar100", 0),
     ],
+    "zfnet_long": [
+        (f"{name}_long", seed)
+        for seed in (0, 1)
+        for name in catalogue.ZFNET_32_ABLATION
+    ],
     "fast": [
         *(("fast_augmented", 0), ("fast", 0), ("long_augmented", 0)),
         *(("fast_augmented_plain", 0), ("longest_augmented", 0)),

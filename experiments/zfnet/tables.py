@@ -128,23 +128,32 @@ def correspondence(subject: Looked) -> list[Path]:
 
 
 def ablation(subject: Subject) -> list[Path]:
-    """Table 3: layers removed and resized, each trained with the same short recipe."""
+    """Table 3: layers removed and resized, by the short recipe and by the long one."""
+    return [_ablation(subject, ""), _ablation(subject, "_long")]
+
+
+def _ablation(subject: Subject, suffix: str) -> Path:
+    """The networks that one recipe was run with, whose presets end like this."""
     records = tables.read(subject.records)
-    errors = {name: tables.summarise(records, name).errors for name in ABLATION}
+    presets = {
+        n: f"{n}{suffix}" for n in ABLATION if f"{n}{suffix}" in catalogue.PRESETS
+    }
+    errors = {n: tables.summarise(records, presets[n]).errors for n in presets}
     full = errors["zfnet_32"]
     rows = []
-    for preset, (change, row, reference) in ABLATION.items():
-        network = builders.build(catalogue.get(preset).architecture)
+    for name, preset in presets.items():
+        change, row, reference = ABLATION[name]
+        network = builders.build(name)
         training = [
             100 * (1 - r["history"][-1]["accuracy"])
             for r in tables.finished(records, preset)
         ]
         more = "not run"
-        if full and errors[preset]:
-            more = f"{np.mean(errors[preset]) - np.mean(full):+.2f}"
+        if full and errors[name]:
+            more = f"{np.mean(errors[name]) - np.mean(full):+.2f}"
         ours = [
             *(spread(training, 2), str(tables.summarise(records, preset))),
-            *(more, len(errors[preset])),
+            *(more, len(errors[name])),
         ]
         theirs = ["", "", ""]
         if row:
@@ -154,7 +163,7 @@ def ablation(subject: Subject) -> list[Path]:
             base = paper.ABLATION[reference]["top1"].value
             theirs[2] = f"{cell['top1'].value - base:+.1f} ({reference})"
         rows.append([change, f"{network.count_params():,}", *ours, *theirs])
-    recipe = catalogue.get("zfnet_32")
+    recipe = catalogue.get(presets["zfnet_32"])
     title = (
         f"ZFNet at CIFAR size, {recipe.epochs} epochs each (Table 3). Errors in %; the "
         "training error is the mean over the last epoch. The paper's are of ImageNet, "
@@ -162,7 +171,7 @@ def ablation(subject: Subject) -> list[Path]:
     )
     head = ["change", "parameters", "training", "test", "against the full net", "n"]
     head += ["paper: training", "paper: validation", "paper: against its full net"]
-    return [subject.write("ablation", title, head, rows)]
+    return subject.write(f"ablation{suffix}", title, head, rows)
 
 
 def transfer(subject: Subject, per_class: int = 30) -> list[Path]:

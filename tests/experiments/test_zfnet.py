@@ -126,6 +126,7 @@ def test_ablation_sets_each_record_against_the_full_net(run, tmp_path):
     records.mkdir()
     for preset, seed, error, accuracy in (
         *(("zfnet_32", 0, 30.0, 0.75), ("zfnet_32", 1, 32.0, 0.77)),
+        *(("zfnet_32_long", 0, 12.0, 0.9), ("alexnet_32_long", 0, 13.5, 0.9)),
         ("zfnet_32_no_3_4", 0, 35.5, 0.7),
     ):
         record = {
@@ -145,6 +146,11 @@ def test_ablation_sets_each_record_against_the_full_net(run, tmp_path):
     assert removed[6:] == ["41.8", "45.4", "+4.9 (alexnet)"]
     assert removed[1] == f"{zfnet.build('zfnet_32_no_3_4').count_params():,}"
     assert rows["without layer 7"][2:6] == ["not run", "not run", "not run", "0"]
+    longer = cells(tmp_path / "tables" / "zfnet_ablation_long.md")
+    rows = {row[0]: row for row in longer}
+    assert len(rows) == len(tables.ABLATION) + 1  # one less; head and its rule
+    assert rows["nothing"][2:6] == ["10.00", "12.00", "+0.00", "1"]
+    assert rows["AlexNet's layers 1, 2, 4, 5"][4] == "+1.50"
 
 
 def test_the_tables_name_presets_networks_and_published_rows():
