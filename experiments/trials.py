@@ -28,6 +28,10 @@ paper's dropout costs All-CNN-C 2 % and Model A 6 %. (Minutes are those of whate
 the machine did.) With scores that start wherever their kernels have them Model A learns
 nothing (89.6 %), All-CNN-C less (72.8 %); with Caffe's `xavier` All-CNN-C hardly learns
 (88.5 %), which costs Model A 1.5 %.
+
+`zfnet`: of 8 epochs, a rate of 0.05 leaves 22.2 %, whitened inputs 18.8, batch
+normalisation 18.4, both with kernels that turn 13.5, when 12.8 % of the training images
+are still wrong; more or less dropout leaves more. One run of each.
 """
 
 import argparse
