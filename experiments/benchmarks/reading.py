@@ -46,7 +46,9 @@ START = 4  # steps of the loop before those that count
 class Clock(keras.callbacks.Callback):
     """When each step ended."""
 
-    ends: list[float]
+    def __init__(self):
+        super().__init__()
+        self.ends: list[float] = []
 
     def on_train_batch_end(self, batch, logs=None):
         self.ends.append(time.perf_counter())
@@ -100,30 +102,33 @@ def measure(
     images, labels = next(iter(supply.stream(preset, 0, 0)))
     labels = tf.one_hot(labels, CLASSES)
 
-    def bare() -> None:
-        for _ in range(steps):
-            step(images, labels)
+    def rate(seconds: float, counted: int) -> float:
+        return counted * batch_size / seconds
 
-    def reading() -> None:
+    def reading() -> float:
+        begun = time.perf_counter()
         for _ in supply.stream(preset, 0, 0):
             pass
+        return rate(time.perf_counter() - begun, steps)
 
-    def loop() -> None:
+    def bare() -> float:
+        begun = time.perf_counter()
+        for _ in range(steps):
+            step(images, labels)
+        return rate(time.perf_counter() - begun, steps)
+
+    def loop() -> float:
+        clock = Clock()
         whole_loop(model, supply, preset, [clock])
+        return rate(clock.ends[-1] - clock.ends[START - 1], steps - START)
 
-    clock = Clock()
     passes = {"reading": reading, "bare": bare, "loop": loop}
     rates: dict[str, list[float]] = {name: [] for name in passes}
     for turn in range(rounds + 1):
         for key, go in passes.items():
-            clock.ends = [time.perf_counter()]
-            go()
-            clock.ends.append(time.perf_counter())
+            found = go()
             if turn:  # the first warms up
-                first, last = (START, -2) if key == "loop" else (0, -1)
-                counted = steps - first
-                seconds = clock.ends[last] - clock.ends[first]
-                rates[key].append(counted * batch_size / seconds)
+                rates[key].append(found)
 
     def median(values) -> float:
         return statistics.median(values)
@@ -143,6 +148,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16, help="a round; default: 16")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     arguments = parser.parse_args()
+    if arguments.steps <= START:
+        parser.error(f"--steps should be above {START}, from which on they count")
     runtime.set_seed(0)
     lines: list[Sequence[str]] = [
         ("preset", "reading", "bare", "loop", "loop / bare", "bound")

@@ -129,12 +129,12 @@ def correspondence(subject: Looked) -> list[Path]:
 
 def ablation(subject: Subject) -> list[Path]:
     """Table 3: layers removed and resized, by the short recipe and by the long one."""
-    return [_ablation(subject, ""), _ablation(subject, "_long")]
-
-
-def _ablation(subject: Subject, suffix: str) -> Path:
-    """The networks that one recipe was run with, whose presets end like this."""
     records = tables.read(subject.records)
+    return [_ablation(subject, records, suffix) for suffix in ("", "_long")]
+
+
+def _ablation(subject: Subject, records: list[dict], suffix: str) -> Path:
+    """The networks that one recipe was run with, whose presets end like this."""
     presets = {
         n: f"{n}{suffix}" for n in ABLATION if f"{n}{suffix}" in catalogue.PRESETS
     }

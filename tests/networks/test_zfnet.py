@@ -285,7 +285,7 @@ def test_logits_and_classes():
         ({"pooling": "avg"}, "include_top=False"),
         ({"pooling": "sum", "include_top": False}, "None, 'avg' or 'max'"),
         ({"classes": 0}, "`classes` should be an integer from 1"),
-        ({"norm": "deconv"}, "`norm` .* one of none, batch for zfnet_32"),
+        ({"norm": "deconv"}, "`norm` should be one of none, batch for zfnet_32"),
         ({"dropout": 2}, "`dropout` should be a finite number from 0 to 1"),
     ],
 )

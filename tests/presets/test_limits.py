@@ -75,7 +75,10 @@ ZFNET = {"architecture": "zfnet_32"}
         ({"windows": ((0, 40),)}, "to 32, which all images have"),
         ({**VGG, "windows": ((0, 16), (1, 32))}, "sizes from 32 pixels, which vgg16_"),
         ({**ZFNET, "windows": ((0, 32),)}, "`windows` should be empty for zfnet_32"),
-        ({**ZFNET, "norm": "deconv"}, "one of none, batch for zfnet_32"),
+        (
+            {**ZFNET, "norm": "deconv"},
+            "`norm` should be one of none, batch for zfnet_32",
+        ),
         ({**ZFNET, "score_bias": 1.0}, "`score_bias` should be 0 for zfnet_32"),
         ({**VGG, "norm": "batch", "muon": 0.1}, "`muon` should be 0, but for All-CNN"),
         ({"norm": "deconv", "muon": 0.1}, "Received: muon=0.1, arch.* norm='deconv'"),
