@@ -35,7 +35,7 @@ def train(arguments: argparse.Namespace) -> None:
                 f"--snapshots should be epochs up to {preset.epochs}, the last of "
                 f"{preset.name}. Received: {max(arguments.snapshots)}"
             )
-        callbacks.append(Snapshots(folder, arguments.snapshots))
+        callbacks.append(Snapshots(folder, arguments.snapshots, folded=True))
     if arguments.tensorboard:
         if importlib.util.find_spec("tensorboard") is None:
             raise ValueError(

@@ -20,6 +20,7 @@ import numpy as np
 
 from allconv.core import files
 from allconv.core.arguments import Whole, checked
+from allconv.layers.folding import fold
 from allconv.probes import patches
 
 EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)  # Figure 4
@@ -33,18 +34,26 @@ class Snapshots(keras.callbacks.Callback):
     Args:
         folder: Where `snapshot-NNNN.h5` are written; made if it does not exist.
         epochs: Epochs to keep, the first being 1.
+        folded: Whether to keep the weights of `layers.fold(model)`, the same function
+            without normalising layers, as the weights of a run are.
 
     Raises:
         ValueError: If an epoch is not a positive integer.
     """
 
     @checked
-    def __init__(self, folder: str | Path, epochs: Sequence[Whole] = EPOCHS):
+    def __init__(
+        self,
+        folder: str | Path,
+        epochs: Sequence[Whole] = EPOCHS,
+        folded: bool = False,
+    ):
         super().__init__()
         if not epochs:
             raise ValueError(f"`epochs` should be one at least. Received: {epochs}")
         self.folder = Path(folder)
         self.epochs = frozenset(epochs)
+        self.folded = folded
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if epoch + 1 not in self.epochs:
@@ -52,6 +61,8 @@ class Snapshots(keras.callbacks.Callback):
         weights = self.model.get_weights()
         if all(np.isfinite(w).all() for w in weights):  # else the run has diverged
             self.folder.mkdir(parents=True, exist_ok=True)
+            if self.folded:
+                weights = fold(self.model).get_weights()
             # By number, since a layer's own name may differ in the next process.
             arrays = {f"{i:04d}": w for i, w in enumerate(weights)}
             path = self.folder / f"snapshot-{epoch + 1:04d}.h5"

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from allconv.layers.folding import fold
 from allconv.probes.evolution import Snapshots, follow, loaded, snapshots
 
 
@@ -55,6 +56,43 @@ def test_snapshots_hold_the_weights_of_their_epochs(trained):
         np.testing.assert_array_equal(a, b)
     size = sum(w.nbytes for w in model.get_weights())
     assert found[1].stat().st_size < size + 40_000  # no optimiser state
+
+
+def test_folded_snapshots_are_the_same_function_without_norms(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(40, 8, 8, 1)).astype("float32")
+    outputs = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            outputs.append(self.model(images, training=False).numpy())
+
+    normed = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(3, 3, name="conv"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax", name="scores"),
+        ]
+    )
+    normed.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    normed.fit(
+        images,
+        rng.integers(0, 2, 40),
+        epochs=3,
+        verbose=0,
+        callbacks=[Keep(), Snapshots(tmp_path, (1, 3), folded=True)],
+    )
+    plain = fold(normed)
+    found = snapshots(tmp_path)
+    assert list(found) == [1, 3]
+    for epoch, path in found.items():
+        with loaded(plain, path):
+            np.testing.assert_allclose(plain(images), outputs[epoch - 1], atol=1e-6)
+    with pytest.raises(ValueError, match="does not fit"), loaded(normed, found[1]):
+        pass
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path):

@@ -17,6 +17,7 @@ from allconv.data.batches import batches
 from allconv.data.preprocessing import MeanStd
 from allconv.networks.classifier import Classifier
 from allconv.presets import catalogue
+from allconv.probes import evolution
 from allconv.results.evaluation import evaluate
 from allconv.training import checkpoints, inputs
 from allconv.training.callbacks import restore, state
@@ -192,6 +193,19 @@ def test_hidden_kernels_turn_and_only_other_kernels_and_biases_decay():
     assert (model.optimizer.factor, list(model.optimizer.hidden)) == (0.3, hidden)
     decaying = {v.path for v in model.trainable_variables if v.regularizer}
     assert decaying == {last, last.replace("kernel", "bias")}
+
+
+def test_snapshots_of_a_normed_run_fit_its_weights_and_change_nothing(tmp_path):
+    preset = replace(SMALL, norm="batch", epochs=2)
+    kept = evolution.Snapshots(tmp_path / "kept", (1, 2), folded=True)
+    watched = run(tmp_path / "kept", preset, callbacks=[kept])
+    plain = run(tmp_path / "plain", preset)
+    assert watched["state_sha256"] == plain["state_sha256"]
+    model = Classifier.load(tmp_path / "kept" / "weights.h5").model
+    last = model.get_weights()
+    with evolution.loaded(model, evolution.snapshots(tmp_path / "kept")[2]):
+        for own, there in zip(last, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(own, there)
 
 
 class Averaging(keras.callbacks.Callback):
