@@ -51,16 +51,17 @@ QUEUES: dict[str, list[Job]] = {
         *((f"{name}_budget", 0) for name in all_cnn_rows.TABLE_3),
         *((f"{n}_budget", seed) for n in ("model_c", "all_cnn_c") for seed in (1, 2)),
     ],
-    "pictures": [("model_c_short", 0), ("all_cnn_c_short", 0), ("zfnet_32_flips", 0)],
+    "pictures": [("model_c_short", 0), ("all_cnn_c_short", 0), ("zfnet_32_long", 0)],
     "zfnet": [
-        ("zfnet_32_flips", 0),
         *((name, 0) for name in catalogue.ZFNET_32),
-        ("zfnet_32_cifar100", 0),
     ],
     "zfnet_long": [
-        (f"{name}_long", seed)
-        for seed in (0, 1)
-        for name in catalogue.ZFNET_32_ABLATION
+        *(
+            (f"{name}_long", seed)
+            for seed in (0, 1)
+            for name in catalogue.ZFNET_32_ABLATION
+        ),
+        ("zfnet_32_cifar100_long", 0),
     ],
     "fast": [
         *(("fast_augmented", 0), ("fast", 0), ("long_augmented", 0)),
@@ -77,7 +78,7 @@ QUEUES: dict[str, list[Job]] = {
 }
 PAUSE = 2.0  # seconds between two looks at a run of another process
 # Epochs after which a run's weights are kept, for pictures of how features form.
-SNAPSHOTS = {"zfnet_32_flips": (1, 2, 4, 8)}
+SNAPSHOTS = {"zfnet_32_long": (1, 2, 5, 10, 20)}
 
 
 def recipe(word: str) -> Preset:

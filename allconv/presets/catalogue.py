@@ -157,12 +157,13 @@ _ROWS = (
         norm="deconv",
         validate_every=0,
     ),
-    # ZFNet and its ablations; the released one; and one to carry features back from.
+    # ZFNet and its ablations, and ones to carry features back from CIFAR-100.
     *(replace(ZFNET, name=name, architecture=name) for name in ZFNET_32),
     *(
         replace(ZFNET_LONG, name=f"{name}_long", architecture=name)
         for name in ZFNET_32_ABLATION
     ),
+    replace(ZFNET_LONG, name="zfnet_32_cifar100_long", dataset="cifar100"),
     replace(ZFNET, name="zfnet_32_flips", augmentation="flip", epochs=8, dropout=0.5),
     replace(
         ZFNET,
