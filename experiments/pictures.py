@@ -16,7 +16,8 @@ image, while guided backprop stays sharp. Nothing is picked by eye. Of the last 
 every unit that ever fires, a class, is shown at its strongest activation over the test
 set; of a hidden layer, units at equal distances among those that fire in nine images.
 What was chosen, and the limit of every scale, is in `pictures.json`. Maps are per grey
-level of the raw image.
+level of the raw image; in those of patches the whitening is undone instead
+(`Preprocessor.invert`), which shows what goes with a feature in real images.
 """
 
 import argparse
@@ -168,7 +169,7 @@ def show_patches(
     top: patches.Top,
     n: int,
 ) -> tuple[Figure, dict]:
-    """The nine patches that excite some units of a layer most, with guided backprop.
+    """The nine patches that excite some units most, with guided backprop, unwhitened.
 
     Args:
         classifier: A network with its preprocessing.
@@ -187,7 +188,9 @@ def show_patches(
     channels = spaced(np.flatnonzero(top.value[:, -1] > 0), n)
     top = top.select(channels)
     guided = {"guided": Explainer(classifier.model, "guided", layer=layer)}
-    maps = explain_top(classifier, guided, images, top, channels)["guided"]
+    (maps,) = explain_top(
+        classifier, guided, images, top, channels, inverted=True
+    ).values()
     pixels = patches.gather(images, top.index)
     figure, limits = top_patches(
         patches.crop(pixels / 255, top.box, np.nan),
@@ -202,8 +205,8 @@ def show_patches(
         "image": top.index.tolist(),
         "position": np.stack([top.y, top.x], axis=-1).tolist(),
         "activation": [_rounded(row) for row in top.value],
-        "scale": "the maps of a unit share one; its limits by unit, in units of "
-        "activation per grey level",
+        "scale": "the maps of a unit share one; its limits by unit, where the gradient "
+        "at the whitened inputs is unwhitened as if it were an input",
         "limits": _rounded(limits),
     }
 

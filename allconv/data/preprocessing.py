@@ -39,6 +39,23 @@ class Preprocessor(Protocol):
             float32 gradients with respect to the raw pixel values, same shape.
         """
 
+    def invert(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry what looks like an input, such as a deconvnet's projection, to pixels.
+
+        The inverse where `pullback` is the transpose: the change of the pixels that
+        changes the inputs by `maps`, each image's own contrast held. Of a gradient at
+        whitened inputs it makes the pattern that goes with the feature in real images
+        (Haufe et al., On the interpretation of weight vectors, NeuroImage 2014), where
+        `pullback` makes the filter, whose fine grain cancels what pixels share.
+
+        Args:
+            images: The raw images `(n, height, width, channels)`.
+            maps: Differences of inputs, same shape.
+
+        Returns:
+            float32 differences of pixel values, same shape.
+        """
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The constants that were measured, by name, for `from_arrays`."""
 
@@ -111,13 +128,15 @@ class ZCA:
         mean, matrix = self.constants()
         return ((self._rows(images) - mean) @ matrix).reshape(images.shape)
 
-    def inverse(self, whitened: np.ndarray) -> np.ndarray:
-        """Undo `transform`; float32, same shape."""
+    def inverse(self, whitened: np.ndarray, centred: bool = False) -> np.ndarray:
+        """Undo `transform`, of differences if `centred`; float32, same shape."""
         mean, matrix = self.constants()
         flat = np.linalg.solve(
             matrix.astype(np.float64), self._rows(whitened).T.astype(np.float64)
-        )
-        return (flat.T + mean).astype(np.float32).reshape(whitened.shape)
+        ).T
+        if not centred:
+            flat += mean
+        return flat.astype(np.float32).reshape(whitened.shape)
 
     def constants(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and matrix; raises `ValueError` before `fit`."""
@@ -192,6 +211,13 @@ class GCNZCA:
         back -= back.mean(axis=1, keepdims=True)
         return back.reshape(images.shape)
 
+    def invert(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry what looks like an input to pixels: undo the whitening."""
+        flat = _flat(images).astype(np.float32)
+        divisor = _divisor(flat - flat.mean(axis=1, keepdims=True), GCN_SCALE)
+        plain = self.zca.inverse(maps, centred=True)
+        return plain * divisor[:, :, None, None]
+
     def arrays(self) -> dict[str, np.ndarray]:
         mean, matrix = self.zca.constants()
         return {"mean": mean, "matrix": matrix}
@@ -260,6 +286,11 @@ class MeanStd:
         _, std = self._constants()
         return (maps / std).astype(np.float32)
 
+    def invert(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry what looks like an input to pixels: multiply by the std."""
+        _, std = self._constants()
+        return (maps * std).astype(np.float32)
+
     def arrays(self) -> dict[str, np.ndarray]:
         mean, std = self._constants()
         return {"mean": mean, "std": std}
@@ -305,6 +336,10 @@ class MeanPixel:
 
     def pullback(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Carry a gradient at the inputs back to the pixels: as it is."""
+        return maps.astype(np.float32)
+
+    def invert(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Carry what looks like an input to pixels: as it is."""
         return maps.astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:

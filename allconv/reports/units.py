@@ -155,6 +155,8 @@ def explain_top(
     images: np.ndarray,
     top: patches.Top,
     channels: np.ndarray,
+    *,
+    inverted: bool = False,
 ) -> dict[str, np.ndarray]:
     """Explain the strongest activations of some channels, on the pixels.
 
@@ -164,18 +166,22 @@ def explain_top(
         images: uint8 `(n, height, width, 3)`, before preprocessing.
         top: The activations, `(len(channels), k)`.
         channels: Numbers of the channels.
+        inverted: Whether the preprocessing is undone, as if the maps were inputs, and
+            not differentiated; see `Preprocessor.invert`.
 
     Returns:
         By name of the explainer: float32 `(len(channels), k, height, width, 3)`, per
-        grey level of the raw image.
+        grey level of the raw image, or if `inverted` in proportion to grey levels.
     """
     pixels = images[top.index.ravel()]
     inputs = classifier.preprocessor(pixels)
     channel = channels.repeat(top.index.shape[1])
     position = np.stack([top.y, top.x], axis=-1).reshape(-1, 2)
     shape = (*top.index.shape, *images.shape[1:])
+    preprocessor = classifier.preprocessor
+    back = preprocessor.invert if inverted else preprocessor.pullback
     return {
-        name: classifier.preprocessor.pullback(
+        name: back(
             pixels, explainer(inputs, channel=channel, position=position)
         ).reshape(shape)
         for name, explainer in explainers.items()

@@ -126,6 +126,20 @@ def test_pullback_is_the_transposed_jacobian(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_invert_takes_a_difference_of_inputs_to_that_of_the_pixels(kind):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (50, 3, 3, 3)).astype(np.float32)
+    preprocess = KINDS[kind]().fit(images)
+    before = images[:2]
+    after = before[:, ::-1, :, ::-1]  # as bright, and of the same contrast
+    np.testing.assert_allclose(
+        preprocess.invert(before, preprocess(after) - preprocess(before)),
+        after - before,
+        atol=0.01,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_constants_survive_a_file(kind):
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 3, 3)).astype(np.uint8)
     before = KINDS[kind]().fit(images)
