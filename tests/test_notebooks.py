@@ -47,7 +47,7 @@ OTHER = {
     "02": {"SHIFTS": "range(-2, 3, 2)", "IMAGES": "3", "BASE": "'a'"},
     "03": {
         **{"KERNEL": "5", "STRIDE": "3", "CLASSES": "[9, 3]", "IMAGES": "[7]"},
-        **{"CHANNEL": "191", "LAYERS": "['conv5']"},
+        **{"CHANNEL": "191", "LAYERS": "['conv5']", "UNITS": "[7, 191]"},
     },
     "04": {
         **{"PICTURE": "0", "OTHER": "'cat'", "SHUFFLED": "['conv9']"},
