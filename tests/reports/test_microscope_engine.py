@@ -282,13 +282,18 @@ def test_contrast_and_whitening_against_python(browser, classifiers):
               const pixels = array(image, Uint8Array);
               const back = whitening.pullback(pixels, maps.map((map) => array(map)));
               const [one] = whitening.pullback(pixels, [array(maps[0])]);
-              return [whitening.inputs(pixels), ...back, one].map(text);
+              const nothing = new Float32Array(3072);
+              const plain = whitening.invert(
+                pixels, [nothing, ...maps.slice(1).map((map) => array(map))]);
+              return [whitening.inputs(pixels), ...back, one, ...plain].map(text);
             });""",
             *([text(x, "uint8") for x in pixels], [text(m) for m in maps], compiled),
         )
         for image, answers in zip(pixels, found, strict=True):
             back = preprocessor.pullback(np.stack([image] * 3), maps)
+            plain = preprocessor.invert(np.stack([image] * 3), maps)
             expected = [*preprocessor(image[None]), *back, back[0]]
+            expected += [np.zeros_like(plain[0]), *plain[1:]]
             for ours, theirs in zip(answers, expected, strict=True):
                 assert_close(array(ours, (32, 32, 3)), theirs)
 
@@ -308,12 +313,14 @@ def test_mean_and_deviation_against_python(browser, of_each_pixel):
         const [mean, std, image] = given, pixels = array(image, Uint8Array);
         const plain = new MeanAndDeviation(mean, std ?? undefined);
         const [back] = plain.pullback(pixels, [Float32Array.from(pixels)]);
-        return [plain.inputs(pixels), back].map(text);""",
+        const [image_like] = plain.invert(pixels, [Float32Array.from(pixels)]);
+        return [plain.inputs(pixels), back, image_like].map(text);""",
         *(mean.ravel().tolist(), None if of_each_pixel else std.tolist()),
         text(pixels, "uint8"),
     )
     maps = pixels.astype("float32")
     expected = preprocessor(pixels), preprocessor.pullback(pixels, maps)
+    expected += (preprocessor.invert(pixels, maps),)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(array(ours, theirs.shape), theirs, rtol=1e-6)
 

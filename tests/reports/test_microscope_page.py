@@ -20,6 +20,7 @@ from allconv.networks.classifier import Classifier
 from allconv.reports.microscope import page
 from allconv.reports.microscope.__main__ import main
 from allconv.reports.sources import of_network
+from allconv.saliency.explainer import explain
 from tests.reports import browser as browsers
 from tests.reports.test_packed import unpacked
 
@@ -126,7 +127,7 @@ def test_nothing_is_loaded_from_elsewhere_and_no_text_is_markup(tmp_path):
     assert evil not in text
     assert facts_of(text)["networks"][0]["title"] == evil
     assert "default-src 'none'" in text
-    papers = r'<a href="https://arxiv.org/abs/[\d.]+" rel="noreferrer">'
+    papers = r'<a href="https://(arxiv.org/abs|doi.org)/[\w./]+" rel="noreferrer">'
     text = re.sub(papers, "", text)  # links, which a person may follow
     addresses = re.findall(r"""(?:src|href)\s*=\s*["'](?!\$)([^"']*)""", text)
     assert set(addresses) == {"data:,"}
@@ -386,6 +387,32 @@ def test_an_image_stays_beside_another_and_in_the_address(fresh):
         strict=True,
     ):
         assert link.endswith(f"index.html#conv6/{unit}")
+
+
+def test_maps_are_patterns_where_that_is_chosen(fresh, classifiers, tmp_path):
+    classifier = classifiers["all_cnn_c"]
+    fresh.run("show({ unit: null, cell: null })" + ";" + SETTLE)
+    unit, cell, image = fresh.run(
+        "return [answer.neuron.unit, answer.neuron.cell, [...pixels]]"
+    )
+    image = np.uint8(image).reshape(1, 32, 32, 3)
+    at_inputs = explain(
+        *(classifier.model, classifier.preprocessor(image), "guided"),
+        **{"layer": "conv6", "channel": unit, "position": cell},
+    )
+    text = "per grey level"
+    for back in (classifier.preprocessor.pullback, classifier.preprocessor.invert):
+        assert text in fresh.run("return $('neuron-facts').textContent")
+        found = np.float32(fresh.run("return [...answer.neuron.maps.guided]"))
+        expected = back(image, at_inputs).ravel()
+        assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+        fresh.click("#pattern-part")
+        fresh.run(SETTLE)
+        text = "The whitening of the maps is undone"
+    path = page.write(tmp_path / "plain.html", [small()])
+    fresh.open(path.as_uri())
+    fresh.wait("answer")
+    assert fresh.run("return $('pattern-part').hidden")  # nothing was whitened
 
 
 def test_looking_at_the_image_chooses_the_neuron_there(fresh):

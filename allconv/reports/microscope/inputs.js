@@ -41,8 +41,33 @@ class ContrastAndWhitening {
       return Float32Array.from(turned, (v) => v - centre);
     });
   }
+  /* What looks like inputs, three maps at most, as differences of pixels. */
+  invert(pixels, maps) {
+    const { divisor } = this.contrast(pixels);
+    return this.solve(maps).map((x) => Float32Array.from(x, (v) => v * divisor));
+  }
+  /* Undo `multiply` by conjugate gradients: the matrix is symmetric, its eigenvalues positive. */
+  solve(vectors) {
+    const systems = vectors.map((b) => {
+      const left = dot(b, b);
+      return { x: new Float64Array(b.length), rest: Float64Array.from(b), way: Float64Array.from(b), left, enough: 1e-10 * left };
+    });
+    for (let step = 0; step < 200 && systems.some(({ left, enough }) => left > enough); step++) {
+      const products = this.multiply(systems.map(({ way }) => way));
+      systems.forEach((system, v) => {
+        const { x, rest, way, left, enough } = system, product = products[v];
+        if (left <= enough) return;
+        const far = left / dot(way, product);
+        for (let i = 0; i < x.length; i++) { x[i] += far * way[i]; rest[i] -= far * product[i]; }
+        system.left = dot(rest, rest);
+        for (let i = 0; i < x.length; i++) way[i] = rest[i] + (system.left / left) * way[i];
+      });
+    }
+    return systems.map(({ x }) => x);
+  }
 }
 
+const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
 const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 /* Of each colour, or the mean of each pixel alone. */
@@ -53,6 +78,7 @@ class MeanAndDeviation {
     return Float32Array.from(pixels, (v, i) => (v - means[i % means.length]) / deviations[i % deviations.length]);
   }
   pullback(pixels, maps) { return maps.map((map) => map.map((v, i) => v / this.deviations[i % this.deviations.length])); }
+  invert(pixels, maps) { return maps.map((map) => map.map((v, i) => v * this.deviations[i % this.deviations.length])); }
 }
 
 /* IEEE half precision to float32. */

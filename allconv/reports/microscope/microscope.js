@@ -10,6 +10,7 @@ let answer = null, tool = "look", cursor = [16, 16];
 let kept = null; // an image beside: {image, title, pixels, answer}
 let asking = false, again = false;
 const side = () => entry.network.input[0];
+const whitened = () => entry.preprocessing.kind === "gcn_zca";
 
 /* Ask for the newest view; while an answer is on its way, once more when it is here. */
 async function look() {
@@ -19,10 +20,10 @@ async function look() {
     do {
       again = false;
       if (ready !== entry) return; // `go` looks when it is
-      const { layer, unit, cell, target } = view, asked = entry;
-      const result = await laboratory.ask("look", { pixels: pixels.slice(), view: { layer, unit, cell, target } });
+      const { layer, unit, cell, target } = view, asked = entry, pattern = whitened() && $("pattern").checked;
+      const result = await laboratory.ask("look", { pixels: pixels.slice(), view: { layer, unit, cell, target, pattern } });
       const { unit: chosen } = result.neuron, beside = kept; // of both images the same unit
-      const other = beside && await laboratory.ask("look", { pixels: beside.pixels.slice(), view: { layer, unit: chosen, cell, target } });
+      const other = beside && await laboratory.ask("look", { pixels: beside.pixels.slice(), view: { layer, unit: chosen, cell, target, pattern } });
       if (asked !== entry || layer !== view.layer) { again = true; continue; }
       answer = { ...result, layer };
       if (beside) beside.answer = other;
@@ -44,6 +45,7 @@ async function open(which) {
   entry.compiled = opened.compiled;
   entry.images.pixels ??= await unpack(entry.images.blob, Uint8Array);
   $("about").textContent = entry.about;
+  $("pattern-part").hidden = !whitened();
   drawImages();
   drawTabs();
   drawClasses();
@@ -219,6 +221,7 @@ function wire() {
   $("let-go").addEventListener("click", () => { keepImage(null); show({}); });
   $("occlude").addEventListener("click", () => occlude().catch((error) => fail(error.message)));
   $("whole").addEventListener("change", drawNeuron);
+  $("pattern").addEventListener("change", look);
   $("file").addEventListener("change", () => take($("file").files[0]).then(() => { $("file").value = ""; }));
   $("camera").hidden = !navigator.mediaDevices?.getUserMedia;
   $("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));

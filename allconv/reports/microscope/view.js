@@ -234,7 +234,7 @@ function drawNeuron() {
   const { neuron } = answer;
   drawFour(figures, pixels, neuron);
   $("neuron-title").textContent = `What drives ${layerOf().name}, ${unitName(neuron.unit)}`;
-  $("neuron-facts").textContent = `${saidOf(neuron)} Maps are per grey level of a pixel, before preprocessing.`;
+  $("neuron-facts").textContent = `${saidOf(neuron)} ${neuron.pattern ? "The whitening of the maps is undone: patterns, in proportion to grey levels." : "Maps are per grey level of a pixel, before preprocessing."}`;
   if (patchesOf(neuron.unit) !== null) $("neuron-facts").append(" ", make("a", "Its patches of the test set", { href: patchesOf(neuron.unit) }));
   drawKept();
   drawVotes();

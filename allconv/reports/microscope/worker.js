@@ -18,8 +18,9 @@ class Laboratory {
   /* All that the page shows of an image.
 
      `view`: {layer, unit, cell}: `unit` null is the strongest, `cell` [row, column] or
-     null, which is where the unit is strongest. */
-  look(pixels, { layer, unit, cell, target }) {
+     null, which is where the unit is strongest; `pattern`: whether maps are inverted, and
+     not pulled back. */
+  look(pixels, { layer, unit, cell, target, pattern }) {
     const engine = this.engine, start = performance.now();
     engine.forward(this.preprocessor.inputs(pixels));
     const forward = performance.now() - start;
@@ -27,9 +28,9 @@ class Laboratory {
     const peaks = new Float32Array(channels).fill(-Infinity);
     for (let i = 0; i < values.length; i++) peaks[i % channels] = Math.max(peaks[i % channels], values[i]);
     if (unit === null) unit = peaks.indexOf(Math.max(...peaks));
-    const neuron = { unit, maps: {}, audits: {} };
+    const neuron = { unit, pattern, maps: {}, audits: {} };
     const rules = Object.keys(RULES), found = rules.map((rule) => engine.explain(layer, unit, cell ?? "max", rule));
-    const maps = this.preprocessor.pullback(pixels, found.map(({ map }) => map));
+    const maps = this.preprocessor[pattern ? "invert" : "pullback"](pixels, found.map(({ map }) => map));
     rules.forEach((rule, i) => {
       neuron.maps[rule] = maps[i];
       neuron.audits[rule] = engine.audit(found[i].met, rule);
