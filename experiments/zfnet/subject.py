@@ -18,7 +18,7 @@ from allconv.results import tables
 from allconv.training import run
 from experiments.written import write_figure, write_text
 
-NETWORK = "zfnet_32_flips"  # the preset of the network that is looked into
+NETWORK = "zfnet_32_long"  # the preset of the network that is looked into
 
 
 class NotRunError(RuntimeError):
@@ -101,7 +101,7 @@ class Looked:
         raise NotImplementedError
 
     def pixels(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Maps at the inputs carried back to the pixels; leading axes may be many."""
+        """Projections at the inputs as pixels; leading axes may be many."""
         raise NotImplementedError
 
     def numbers(self, names: Sequence[str], of: str | None) -> list[int]:
@@ -206,9 +206,9 @@ class Subject(Looked):
         return self.classifier.preprocessor(images)
 
     def pixels(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Maps at the inputs carried back to the pixels; leading axes may be many."""
+        """Projections at the inputs as pixels; leading axes may be many."""
         shape = (-1, *images.shape[-3:])
-        back = self.classifier.preprocessor.pullback(
+        back = self.classifier.preprocessor.invert(
             images.reshape(shape), maps.reshape(shape)
         )
         return back.reshape(maps.shape)

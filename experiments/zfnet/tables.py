@@ -178,7 +178,7 @@ def transfer(subject: Subject, per_class: int = 30) -> list[Path]:
     """Tables 4 and 7: a linear classifier on each layer, on the other data set."""
     ways = {
         "CIFAR-10 to CIFAR-100": (NETWORK, "cifar100"),
-        "CIFAR-100 to CIFAR-10": ("zfnet_32_cifar100", "cifar10"),
+        "CIFAR-100 to CIFAR-10": ("zfnet_32_cifar100_long", "cifar10"),
     }
     columns: dict[str, dict[str, Transfer]] = {}
     missing = []

@@ -115,7 +115,7 @@ def test_nothing_stands_in_for_what_is_missing(run, tmp_path):
     (empty / "parts.json").write_text("{}")
     found = run(runs=empty)
     assert all("not run" in found[name][0] for name in found if name != "ablation")
-    assert "allconv train zfnet_32_flips" in found["occlusion"][0]
+    assert "allconv train zfnet_32_long" in found["occlusion"][0]
     assert not (tmp_path / "figures").exists()
     rows = cells(tmp_path / "tables" / "zfnet_ablation.md")[2:]
     assert all(row[2:5] == ["not run"] * 3 and row[5] == "0" for row in rows)
