@@ -1,6 +1,6 @@
 """'Visualizing and Understanding Convolutional Networks' at CIFAR size.
 
-    python -m experiments.queue zfnet              # once: an hour of training
+    python -m experiments.queue zfnet zfnet_long   # once: ten hours of training
     python -m experiments.zfnet                    # every figure and table: 10 minutes
     python -m experiments.zfnet --only occlusion   # one of them
 
@@ -18,10 +18,11 @@ ones) and from CIFAR. What is missing is named and 'not run'; nothing stands in 
 
 The paper's numbers beside ours are of ImageNet and Caltech: what can agree is their
 order and their sign. In the paper removing two middle layers or both dense layers costs
-some points, removing all four costs most (Table 3; not seen here in two epochs);
-features get better up to the last convolutions (Table 7; here layer 3 is best); the
-class is lost when its object is covered (Figure 7; seldom here); layer 1 moves at once
-and the top layer little by little under a shift (Figure 5; so here).
+some points, removing all four costs most (Table 3; here the dense layers hardly count);
+features get better up to the last layers (Table 7; here too from CIFAR-100 to CIFAR-10,
+the other way layer 3 is best); the class is lost when its object is covered (Figure 7;
+seldom here); layer 1 moves at once and the top layer little by little under a shift
+(Figure 5; so here).
 """
 
 import argparse
