@@ -76,16 +76,18 @@ def gcn(images: Images, scale: Positive = GCN_SCALE) -> np.ndarray:
         float32 of the same shape. An image of one colour in all pixels and channels
         has no contrast and becomes zero.
     """
+    centred, divisor = _contrast(images, scale)
+    centred /= divisor
+    return centred.reshape(images.shape)
+
+
+def _contrast(images: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """A row for each image, its mean taken off, and what divides it."""
     flat = _flat(images).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
-    flat /= _divisor(flat, scale)
-    return flat.reshape(images.shape)
-
-
-def _divisor(centred: np.ndarray, scale: float) -> np.ndarray:
-    divisor = np.linalg.norm(centred, axis=1, keepdims=True) / scale
+    divisor = np.linalg.norm(flat, axis=1, keepdims=True) / scale
     # Float32 rounding leaves a norm of about 1e-4 where there is no contrast at all.
-    return np.where(divisor < 1e-6, 1.0, divisor).astype(centred.dtype)
+    return flat, np.where(divisor < 1e-6, 1.0, divisor).astype(flat.dtype)
 
 
 class ZCA:
@@ -198,9 +200,7 @@ class GCNZCA:
         Returns:
             float32 gradients with respect to the raw pixel values, same shape.
         """
-        flat = _flat(images).astype(np.float32)
-        centred = flat - flat.mean(axis=1, keepdims=True)
-        divisor = _divisor(centred, GCN_SCALE)
+        centred, divisor = _contrast(images, GCN_SCALE)
         unit = centred / np.maximum(
             np.linalg.norm(centred, axis=1, keepdims=True), 1e-8
         )
@@ -213,10 +213,8 @@ class GCNZCA:
 
     def invert(self, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Carry what looks like an input to pixels: undo the whitening."""
-        flat = _flat(images).astype(np.float32)
-        divisor = _divisor(flat - flat.mean(axis=1, keepdims=True), GCN_SCALE)
-        plain = self.zca.inverse(maps, centred=True)
-        return plain * divisor[:, :, None, None]
+        _, divisor = _contrast(images, GCN_SCALE)
+        return self.zca.inverse(maps, centred=True) * divisor[:, :, None, None]
 
     def arrays(self) -> dict[str, np.ndarray]:
         mean, matrix = self.zca.constants()
